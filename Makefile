@@ -1,0 +1,56 @@
+# gopm needs Go (1.21 or newer: it fetches the version that go.mod asks for by itself)
+# and make. `make help` lists the targets.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+GO      ?= go
+PREFIX  ?= /usr/local
+# The tag; between tags, or in an unpacked archive, the file VERSION and the commit if known.
+VERSION := $(shell git describe --tags --dirty 2>/dev/null || \
+	echo "$$(cat VERSION)$$(git describe --always --dirty 2>/dev/null | sed 's/^/-/')")
+LDFLAGS := -s -w -X gopm/cmd.version=$(VERSION)
+
+# What tests need beside Go is kept outside the checkout and used again.
+export GOPM_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gopm
+export GOPM_PARTS := $(GOPM_CACHE)/parts
+
+STATICCHECK := $(GOPM_PARTS)/staticcheck-0.8.2/staticcheck
+
+.DEFAULT_GOAL := build
+.PHONY: build demo test check bench install help go
+
+build: go ## build bin/gopm, one static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "$(LDFLAGS)" -o bin/gopm ./cmd/gopm
+
+demo: build ## start an example, look at it, crash it, see it recover (needs nothing but Go)
+	examples/demo/run
+
+test: go ## install what the tests need, then run all of them
+	tools/parts test
+	$(GO) vet ./...
+	CGO_ENABLED=1 $(GO) test -race ./...
+
+check: build ## gofmt, vet, staticcheck, imports, sizes, init costs, arm64
+	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not gofmt'ed:"; echo "$$unformatted"; exit 1; }
+	$(GO) vet ./...
+	tools/parts check
+	$(STATICCHECK) ./...
+	$(GO) run ./tools/check -binary bin/gopm
+	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) build -buildvcs=false -o /dev/null ./...
+
+bench: build ## measure gopm against pm2 and against what the machine can do
+	tools/parts bench
+	PM2_BIN=$(GOPM_PARTS)/pm2-7.0.4/node_modules/pm2/bin/pm2 GOPM_BIN=$(CURDIR)/bin/gopm bench/run
+
+install: ## put bin/gopm into PREFIX/bin (/usr/local), also over a running one
+	@[ -x bin/gopm ] || $(MAKE) build
+	install -d "$(DESTDIR)$(PREFIX)/bin"
+	install -m 755 bin/gopm "$(DESTDIR)$(PREFIX)/bin/.gopm.new"
+	mv -f "$(DESTDIR)$(PREFIX)/bin/.gopm.new" "$(DESTDIR)$(PREFIX)/bin/gopm"
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+go:
+	@tools/need-go "$(GO)"
