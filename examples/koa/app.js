@@ -1,0 +1,9 @@
+var Koa = require('koa');
+const app = new Koa();
+
+app.use(ctx => {
+  console.log('send response');
+  ctx.body = 'Hello Koa@2';
+});
+console.error('fake error');
+app.listen(Number(process.env.PORT || 3000) + Number(process.env.NODE_APP_INSTANCE || 0));
