@@ -1,0 +1,243 @@
+package ecosystem
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// field is one row of the table: everything there is to say about a field of an
+// app. Parsing, aliases, options of the command line, comparison of two apps
+// and the documentation all come from it.
+type field struct {
+	name    string
+	aliases []string // camelCase forms of names and aliases are accepted too
+	kind    valueKind
+	def     string // the default, as shown
+	doc     string // one line
+	stage   stage
+	flags   []option
+	raw     func(*draft) any // where the value goes when it needs more work, else at
+	at      func(*App) any   // where the value lives in an App
+}
+
+// option is a field's form on the command line.
+type option struct {
+	name, short string
+	set         string // value of an option that takes none: "true", "false"; "" = it takes one
+	usage       string // "" = the field's doc
+}
+
+// stage says what becomes of a field.
+type stage int
+
+const (
+	stageNow   stage = iota
+	stageLater       // accepted with a warning until its feature exists
+	stageNode        // of node or pm2's services: accepted, means nothing here
+)
+
+// valueKind is what a field's value may look like.
+type valueKind int
+
+const (
+	anyValue valueKind = iota
+	textValue
+	pathValue
+	boolValue
+	countValue
+	durationValue
+	sizeValue
+	wordsValue
+	textsValue
+	codesValue
+	instancesValue
+	modeValue
+	signalValue
+	umaskValue
+	portValue
+	varsValue
+	inheritValue
+	filterValue
+)
+
+// String is the kind as the documentation names it.
+func (k valueKind) String() string {
+	return [...]string{
+		anyValue:       "any",
+		textValue:      "text",
+		pathValue:      "path",
+		boolValue:      "true or false",
+		countValue:     "number",
+		durationValue:  `milliseconds or text like "10s"`,
+		sizeValue:      `bytes or text like "200M"`,
+		wordsValue:     "text or list of texts",
+		textsValue:     "text or list of texts",
+		codesValue:     "number or list of numbers",
+		instancesValue: `number or "max"`,
+		modeValue:      `"fork" or "cluster"`,
+		signalValue:    "signal",
+		umaskValue:     "octal text",
+		portValue:      "port number",
+		varsValue:      "object of variables",
+		inheritValue:   "true, false or list of names",
+		filterValue:    "true, text or list of texts",
+	}[k]
+}
+
+// names are all names of a field: its own, the aliases, their camelCase forms.
+func (f *field) names() []string {
+	var all []string
+	for _, name := range append([]string{f.name}, f.aliases...) {
+		all = append(all, name)
+		if camel := camelCase(name); camel != name {
+			all = append(all, camel)
+		}
+	}
+	return all
+}
+
+func camelCase(name string) string {
+	parts := strings.Split(name, "_")
+	for i, p := range parts[1:] {
+		if p != "" {
+			parts[i+1] = strings.ToUpper(p[:1]) + p[1:]
+		}
+	}
+	return strings.Join(parts, "")
+}
+
+// byName finds a field by any of its names; made when first needed.
+var byName = sync.OnceValue(func() map[string]*field {
+	index := make(map[string]*field, 4*len(table))
+	for i := range table {
+		for _, name := range table[i].names() {
+			index[name] = &table[i]
+		}
+	}
+	return index
+})
+
+// fieldNames are the names to suggest from, in the order of the table.
+func fieldNames() []string {
+	var all []string
+	for i := range table {
+		all = append(all, table[i].name)
+		all = append(all, table[i].aliases...)
+	}
+	return all
+}
+
+// assign parses v into a field's place in d.
+func (f *field) assign(d *draft, v *node, cpus int) (err error) {
+	target := any(nil)
+	if f.raw != nil {
+		target = f.raw(d)
+	} else {
+		target = f.at(&d.app)
+	}
+	switch t := target.(type) {
+	case *string:
+		*t, err = f.parseString(v)
+	case *bool:
+		*t, err = parseBool(v)
+	case *int:
+		if f.kind == instancesValue {
+			*t, err = parseInstances(v, cpus)
+		} else {
+			*t, err = parseCount(v)
+		}
+	case **int:
+		var n int
+		n, err = parseUmask(v)
+		*t = &n
+	case *int64:
+		*t, err = parseSize(v)
+	case *time.Duration:
+		*t, err = parseDuration(v)
+	case *[]string:
+		if f.kind == wordsValue {
+			*t, err = parseWords(v)
+		} else {
+			*t, err = parseTexts(v)
+		}
+	case *[]int:
+		*t, err = parseCodes(v)
+	case *Inherit:
+		*t, err = parseInherit(v)
+	case *filter:
+		*t, err = parseFilter(v)
+	case *layer:
+		*t, err = parseVars(v)
+	default:
+		err = fmt.Errorf("cannot be set (%T)", target)
+	}
+	return err
+}
+
+func (f *field) parseString(v *node) (string, error) {
+	switch f.kind {
+	case signalValue:
+		return parseSignal(v)
+	case modeValue:
+		return parseMode(v)
+	case portValue:
+		return parsePort(v)
+	}
+	s, err := parseText(v)
+	if err == nil && s == "" {
+		err = fmt.Errorf("is empty")
+	}
+	return s, err
+}
+
+// show is a field's value in an app, for a person and for comparing: equal
+// values show equal, different ones differently.
+func (f *field) show(a *App) string {
+	switch t := f.at(a).(type) {
+	case *string:
+		return *t
+	case *bool:
+		return strconv.FormatBool(*t)
+	case *int:
+		return strconv.Itoa(*t)
+	case **int:
+		if *t == nil {
+			return ""
+		}
+		return fmt.Sprintf("%03o", **t)
+	case *int64:
+		return showSize(*t)
+	case *time.Duration:
+		return t.String()
+	case *[]string:
+		words := *t
+		if f.kind == filterValue { // null variables are compared as variables
+			words = slices.DeleteFunc(slices.Clone(words), func(s string) bool { _, ok := wholeName(s); return ok })
+		}
+		return joinWords(words)
+	case *[]int:
+		return strings.Trim(fmt.Sprint(*t), "[]")
+	case *Inherit:
+		if t.All || len(t.Names) == 0 {
+			return strconv.FormatBool(t.All)
+		}
+		return joinWords(slices.Sorted(slices.Values(t.Names)))
+	}
+	return ""
+}
+
+func showSize(n int64) string {
+	for _, u := range []struct {
+		shift int
+		name  string
+	}{{30, "G"}, {20, "M"}, {10, "K"}} {
+		if n > 0 && n%(1<<u.shift) == 0 {
+			return strconv.FormatInt(n>>u.shift, 10) + u.name
+		}
+	}
+	return strconv.FormatInt(n, 10)
+}
