@@ -1,0 +1,163 @@
+package supervise
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// KernelOptions is what the real Kernel has to be told.
+type KernelOptions struct {
+	Keeper int // pid of the child subreaper that orphans of our children fall to; 0: none, then only process groups are cleared
+	Spawns int // at the same time; 0: twice the CPUs
+}
+
+// OSKernel is the real Kernel, shared by all processes of a daemon: one epoll
+// for all pidfds and one goroutine that reads it.
+type OSKernel struct {
+	keeper int
+	proc   procfs
+	turns  chan struct{} // one place per spawn under way
+	null   *os.File
+	oom    *oomCounter
+	fs     func() error // gives the calling thread a umask of its own
+	census chan *census // one place: who took it owns it
+
+	epoll *os.File
+	done  chan struct{} // closed when the goroutine has ended
+	mu    sync.Mutex    // guards the rest
+	last  uint64
+	exits map[uint64]func() // by the number that watch gave; a descriptor's number may be another's by the time its event is read
+	mains map[int]struct{}  // pids of main processes not yet reaped
+}
+
+// NewKernel opens what is shared and starts the goroutine that Close ends.
+func NewKernel(o KernelOptions) (*OSKernel, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("cannot create an epoll: %v", err)
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("cannot open %s: %v", os.DevNull, err)
+	}
+	if o.Spawns <= 0 {
+		o.Spawns = 2 * runtime.NumCPU()
+	}
+	k := &OSKernel{
+		keeper: o.Keeper,
+		proc:   procfs{root: "/proc"},
+		turns:  make(chan struct{}, o.Spawns),
+		null:   null,
+		oom:    newOOMCounter("/proc", "/sys/fs/cgroup"),
+		fs:     func() error { return unix.Unshare(unix.CLONE_FS) },
+		census: make(chan *census, 1),
+		done:   make(chan struct{}),
+		exits:  map[uint64]func(){},
+		mains:  map[int]struct{}{},
+	}
+	k.census <- &census{}
+	// Non-blocking, so that Go's netpoller waits for the epoll as it does for a
+	// socket, and no thread sits in epoll_wait.
+	_ = unix.SetNonblock(fd, true)
+	k.epoll = os.NewFile(uintptr(fd), "epoll")
+	conn, err := k.epoll.SyscallConn()
+	if err != nil {
+		return nil, fmt.Errorf("cannot watch the epoll: %v", err)
+	}
+	go func() { // ended by Close, which waits for done
+		defer close(k.done)
+		k.watchExits(conn.Read)
+	}()
+	return k, nil
+}
+
+// Close ends the goroutine; exits are no longer seen.
+func (k *OSKernel) Close() {
+	k.epoll.Close()
+	<-k.done
+	k.null.Close()
+	k.oom.close()
+}
+
+// watch calls f once, from the kernel's goroutine, when the process of pidfd has ended.
+func (k *OSKernel) watch(pidfd int, f func()) (id uint64, err error) {
+	k.mu.Lock()
+	k.last++
+	id = k.last
+	k.exits[id] = f
+	k.mu.Unlock()
+	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT, Fd: int32(id), Pad: int32(id >> 32)}
+	if err := k.control(unix.EPOLL_CTL_ADD, pidfd, &ev); err != nil {
+		k.take(id)
+		return 0, fmt.Errorf("cannot watch the process: %v", err)
+	}
+	return id, nil
+}
+
+// unwatch must come before pidfd is closed.
+func (k *OSKernel) unwatch(id uint64, pidfd int) {
+	_ = k.control(unix.EPOLL_CTL_DEL, pidfd, nil)
+	k.take(id)
+}
+
+func (k *OSKernel) control(op, fd int, ev *unix.EpollEvent) error {
+	conn, err := k.epoll.SyscallConn()
+	if err != nil {
+		return err
+	}
+	if cerr := conn.Control(func(ep uintptr) { err = unix.EpollCtl(int(ep), op, fd, ev) }); cerr != nil {
+		return cerr
+	}
+	return err
+}
+
+// watchExits runs until the epoll is closed.
+func (k *OSKernel) watchExits(read func(func(fd uintptr) bool) error) {
+	events := make([]unix.EpollEvent, 32)
+	for {
+		n := 0
+		err := read(func(fd uintptr) bool {
+			n, _ = unix.EpollWait(int(fd), events, 0)
+			return n > 0
+		})
+		if err != nil {
+			return
+		}
+		for _, ev := range events[:max(n, 0)] {
+			if f := k.take(uint64(uint32(ev.Pad))<<32 | uint64(uint32(ev.Fd))); f != nil {
+				f()
+			}
+		}
+	}
+}
+
+func (k *OSKernel) take(id uint64) func() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	f := k.exits[id]
+	delete(k.exits, id)
+	return f
+}
+
+// setMain notes that pid is one of our children, or no longer.
+func (k *OSKernel) setMain(pid int, is bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if is {
+		k.mains[pid] = struct{}{}
+	} else {
+		delete(k.mains, pid)
+	}
+}
+
+func (k *OSKernel) isMain(pid int) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	_, is := k.mains[pid]
+	return is
+}

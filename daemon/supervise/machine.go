@@ -1,0 +1,212 @@
+package supervise
+
+import (
+	"syscall"
+	"time"
+)
+
+// State is where a machine is. Only Stopped, Errored and Online may last for
+// ever; Spawning ends with the spawn's result, all others have an armed timer.
+type State int
+
+const (
+	Stopped  State = iota
+	Spawning       // ordered, the result isn't there yet
+	Starting       // lives, but not yet for min_uptime
+	Online
+	Stopping // signalled, the kill timer is armed
+	Killing  // SIGKILL was sent; repeated until the process is gone
+	Clearing // the main process is gone, the rest of its tree is being ended
+	Backoff  // waiting to be started again
+	Errored  // final, or with a timer for the next try
+	states   = int(Errored) + 1
+)
+
+var stateNames = [states]string{
+	"stopped", "spawning", "starting", "online", "stopping", "killing", "clearing", "backoff", "errored",
+}
+
+func (s State) String() string { return stateNames[s] }
+
+// EventKind is what happened.
+type EventKind int
+
+const (
+	EvStart   EventKind = iota // asked for by the user
+	EvStop                     // asked for by the user
+	EvRestart                  // asked for, with a cause
+	EvReset                    // set the counters to zero
+	EvSpawned                  // incarnation Inc lives
+	EvExited                   // incarnation Inc has ended, or could not be spawned
+	EvCleared                  // nothing is left of incarnation Inc
+	EvTimer                    // the timer of Epoch has run down
+	events    = int(EvTimer) + 1
+)
+
+var eventNames = [events]string{"start", "stop", "restart", "reset", "spawned", "exited", "cleared", "timer"}
+
+func (k EventKind) String() string { return eventNames[k] }
+
+// Event is one thing that happened, with the incarnation or epoch it belongs to.
+type Event struct {
+	Kind      EventKind
+	At        time.Time
+	Inc       uint64                            // EvSpawned, EvExited, EvCleared
+	Epoch     uint64                            // EvTimer
+	Cause     string                            // EvRestart
+	Run       Run                               // EvSpawned
+	Exit      Exit                              // EvExited
+	Leftovers bool                              // EvExited: part of the tree still lives
+	Jitter    func(time.Duration) time.Duration // nil: none
+}
+
+// ActionKind is what the shell has to do.
+type ActionKind int
+
+const (
+	ActSpawn  ActionKind = iota // spawn incarnation Inc; its result comes back as EvSpawned or EvExited
+	ActSignal                   // Sig to the process (its group with the policy's TreeKill)
+	ActClear                    // Sig to what is left of the tree; its end comes back as EvCleared
+	ActGone                     // the incarnation is gone with all its leftovers
+	ActArm                      // EvTimer with Epoch after Delay, instead of any other timer
+	ActDisarm
+)
+
+// Action is one thing to do.
+type Action struct {
+	Kind  ActionKind
+	Inc   uint64
+	Sig   syscall.Signal
+	Epoch uint64
+	Delay time.Duration
+}
+
+// Machine is one supervised process as a value. Want is the user's wish and
+// changed by requests alone: a program that ended as it should (autorestart off,
+// a stop exit code) is Stopped and still wanted.
+type Machine struct {
+	State    State
+	Want     bool
+	Inc      uint64 // spawns ordered so far
+	Run      Run    // zero without a live process
+	Timer    Timer
+	Count    Count
+	Plan     Plan
+	Recycle  bool // Spawning: end the newcomer as soon as it is there
+	Killed   bool // SIGKILL was sent and something is still there
+	Failed   bool // an incarnation has failed since the last request by hand
+	Cause    string
+	LastExit *Exit
+}
+
+// Run is the live process.
+type Run struct {
+	Pid       int
+	StartTime uint64
+	Started   time.Time
+}
+
+// Timer is the machine's only timer; a later epoch makes an earlier one stale.
+type Timer struct {
+	Epoch uint64
+	Armed bool
+}
+
+// Count is what the user may reset.
+type Count struct {
+	Restarts int // spawns but for the first, and those by which a stopped or errored app was started
+	Unstable int // unstable exits in a row, never above MaxRestarts
+}
+
+// Plan says what follows once the tree is gone.
+type Plan struct {
+	Then  then
+	Due   time.Time     // when the successor may start
+	Delay time.Duration // from the exit to Due
+	Again bool          // the next spawn counts as a restart
+}
+
+type then int
+
+const (
+	thenRest then = iota // stopped
+	thenRun              // a successor, at Due
+	thenFail             // errored
+)
+
+const (
+	retryErrored = 30 * time.Second
+	backoffCap   = 15 * time.Second
+	killAgain    = time.Second // the least pause between two SIGKILLs
+	stableFactor = 10          // lived this many min_uptimes: past failures are forgotten
+)
+
+// Step is the whole of the supervision's decisions: what machine m becomes by
+// event ev, and what has to be done. A timer of another epoch and news of
+// another incarnation change nothing.
+func Step(m Machine, pol Policy, ev Event) (Machine, []Action) {
+	switch ev.Kind {
+	case EvTimer:
+		if !m.Timer.Armed || ev.Epoch != m.Timer.Epoch {
+			return m, nil
+		}
+		m.Timer.Armed = false
+	case EvSpawned, EvExited, EvCleared:
+		if ev.Inc != m.Inc {
+			return m, nil
+		}
+	}
+	s := step{m: m, pol: pol, ev: ev}
+	table[m.State][ev.Kind](&s)
+	return s.m, s.acts
+}
+
+// step is one Step under way.
+type step struct {
+	m    Machine
+	pol  Policy
+	ev   Event
+	acts []Action
+}
+
+type rule func(*step)
+
+// table has a rule for every state and event; ignore is written down as well.
+var table = [states][events]rule{
+	Stopped: {
+		EvStart: startFresh, EvStop: unwant, EvRestart: startFresh, EvReset: reset,
+		EvSpawned: ignore, EvExited: ignore, EvCleared: ignore, EvTimer: ignore,
+	},
+	Spawning: {
+		EvStart: want, EvStop: dropNewcomer, EvRestart: recycleNewcomer, EvReset: reset,
+		EvSpawned: spawned, EvExited: spawnFailed, EvCleared: ignore, EvTimer: ignore,
+	},
+	Starting: {
+		EvStart: ignore, EvStop: stop, EvRestart: restart, EvReset: reset,
+		EvSpawned: ignore, EvExited: unstableExit, EvCleared: ignore, EvTimer: online,
+	},
+	Online: {
+		EvStart: ignore, EvStop: stop, EvRestart: restart, EvReset: reset,
+		EvSpawned: ignore, EvExited: stableExit, EvCleared: ignore, EvTimer: forget,
+	},
+	Stopping: {
+		EvStart: want, EvStop: unwant, EvRestart: wantAgain, EvReset: reset,
+		EvSpawned: ignore, EvExited: requestedExit, EvCleared: ignore, EvTimer: kill,
+	},
+	Killing: {
+		EvStart: want, EvStop: unwant, EvRestart: wantAgain, EvReset: reset,
+		EvSpawned: ignore, EvExited: requestedExit, EvCleared: ignore, EvTimer: kill,
+	},
+	Clearing: {
+		EvStart: startAfterClearing, EvStop: stopAfterClearing, EvRestart: restartAfterClearing, EvReset: reset,
+		EvSpawned: ignore, EvExited: ignore, EvCleared: cleared, EvTimer: killLeftovers,
+	},
+	Backoff: {
+		EvStart: startNow, EvStop: rest, EvRestart: startNow, EvReset: reset,
+		EvSpawned: ignore, EvExited: ignore, EvCleared: ignore, EvTimer: startDue,
+	},
+	Errored: {
+		EvStart: startFresh, EvStop: rest, EvRestart: startFresh, EvReset: reset,
+		EvSpawned: ignore, EvExited: ignore, EvCleared: ignore, EvTimer: startDue,
+	},
+}

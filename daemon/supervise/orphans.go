@@ -1,0 +1,97 @@
+package supervise
+
+import "os"
+
+// A descendant that left the group of its app (setsid, a double fork) can be
+// found when its parents are dead: it has fallen to the keeper, and its
+// environment names the app it came from.
+
+// orphans lists live children of the keeper that came from the incarnation
+// started at since. It is asked at every exit, so the usual answer, none, is cheap.
+func (k *OSKernel) orphans(since uint64, marker []string) []procStat {
+	if k.keeper == 0 {
+		return nil
+	}
+	candidates, err := k.keptChildren(since)
+	if err != nil {
+		c := <-k.census
+		candidates = c.youngChildren(k, since)
+		k.census <- c
+	}
+	var found []procStat
+	for _, st := range candidates {
+		if k.proc.marked(st.pid, marker) {
+			found = append(found, st)
+		}
+	}
+	return found
+}
+
+// keptChildren asks the kernel for the keeper's children.
+func (k *OSKernel) keptChildren(since uint64) ([]procStat, error) {
+	pids, err := k.proc.children(k.keeper)
+	if err != nil {
+		return nil, err
+	}
+	var found []procStat
+	for _, pid := range pids {
+		if pid == os.Getpid() {
+			continue
+		}
+		if st, err := k.proc.stat(pid); err == nil && st.alive() && st.start >= since {
+			found = append(found, st)
+		}
+	}
+	return found, nil
+}
+
+// census remembers the start times of all processes, for kernels without a list
+// of children: there every process has to be looked at, but one that is older
+// than the dead incarnation only once in its life.
+type census struct {
+	round uint32
+	known map[entry]record
+}
+
+type record struct {
+	start uint64
+	round uint32 // in which it was seen last
+}
+
+func (c *census) youngChildren(k *OSKernel, since uint64) (found []procStat) {
+	if c.known == nil {
+		c.known = map[entry]record{}
+	}
+	c.round++
+	seen := 0
+	_ = k.proc.list(func(e entry) {
+		seen++
+		r, ok := c.known[e]
+		if r.round = c.round; ok && (r.start < since || k.isMain(e.pid)) {
+			c.known[e] = r
+			return
+		}
+		st, err := k.proc.stat(e.pid)
+		if err != nil {
+			return
+		}
+		r.start = st.start
+		c.known[e] = r
+		if st.ppid == k.keeper && st.start >= since && st.alive() && e.pid != os.Getpid() {
+			found = append(found, st)
+		}
+	})
+	if len(c.known) > 2*seen {
+		c.forget()
+	}
+	return found
+}
+
+// forget drops what wasn't seen in this round.
+func (c *census) forget() {
+	for e, r := range c.known {
+		if r.round != c.round {
+			delete(c.known, e)
+		}
+	}
+}

@@ -1,0 +1,253 @@
+package supervise
+
+import (
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Config is what a Process needs; every function is called from its goroutine
+// only, must not block, and must not call back into the Process.
+type Config struct {
+	Command  Command
+	Policy   Policy
+	Kernel   Kernel
+	Stdio    func() (out, err *os.File, e error) // per spawn: fresh descriptions, closed after the spawn; nil files mean /dev/null
+	OnSpawn  func(pid int, start uint64)         // told right after a spawn, before anything else: the keeper
+	OnGone   func(pid int)                       // the incarnation and its leftovers are gone
+	OnChange func(Snapshot)                      // after every transition, in order; a crash with an immediate restart is one
+	Clock    Clock                               // nil: the system's
+	Jitter   func(time.Duration) time.Duration   // ±10 %; nil: random
+}
+
+// Kernel is the operating system as a Process sees it; tests bring a fake.
+type Kernel interface {
+	// Spawn starts c in a new process group; exited is called once, from
+	// another goroutine, when the main process has ended (not yet reaped),
+	// possibly before Spawn returns. Spawns are bounded: it may wait for its turn.
+	Spawn(c Command, out, err *os.File, exited func()) (Child, error)
+}
+
+// Child is one spawned incarnation. Its methods are called by one goroutine.
+type Child interface {
+	Pid() int
+	StartTime() uint64
+	// Signal goes to the whole group, or with tree false to the main process alone.
+	Signal(sig syscall.Signal, tree bool) error
+	// Reap collects the exit. With tree it first sends SIGTERM to what is left
+	// of the group (while the unreaped leader still pins its number), and says
+	// whether anything of the tree is still there.
+	Reap(tree bool) (e Exit, leftovers bool)
+	// Clear signals everything left of the tree, descendants that left the group
+	// included, and calls gone (once, from another goroutine) when nothing is left.
+	// Calling it again with another signal replaces the signal only.
+	Clear(sig syscall.Signal, gone func())
+	// Release frees what is held for the child.
+	Release()
+}
+
+// Process is the actor that keeps one program running. All fields but the
+// mailbox and the snapshot belong to its goroutine.
+type Process struct {
+	cfg      Config
+	mail     mailbox
+	snap     atomic.Pointer[Snapshot]
+	done     chan struct{} // closed when the goroutine has ended
+	m        Machine
+	policy   Policy // of the current incarnation; cfg has the next one's
+	child    Child  // nil: none, or not known yet
+	early    uint64 // an incarnation whose exit was seen before its Spawned
+	unarm    func() bool
+	watchers []*watcher
+	closing  bool
+}
+
+// New starts the actor's goroutine with nothing running and nothing wanted.
+func New(cfg Config) *Process {
+	if cfg.Clock == nil {
+		cfg.Clock = SystemClock()
+	}
+	if cfg.Jitter == nil {
+		cfg.Jitter = jitter
+	}
+	p := &Process{cfg: cfg, policy: cfg.Policy, done: make(chan struct{}), unarm: func() bool { return false }}
+	p.mail.init()
+	first := p.m.snapshot()
+	p.snap.Store(&first)
+	go p.run() // ended by Close, which waits for it
+	return p
+}
+
+// Start, Stop and Restart change the desired state and return at once; what
+// comes of it is seen in snapshots. Start of a running process changes nothing.
+func (p *Process) Start() { p.request(Event{Kind: EvStart}) }
+
+// Stop asks for the end of the process and of its tree.
+func (p *Process) Stop() { p.request(Event{Kind: EvStop}) }
+
+// Restart stops it if it runs, then starts it; counts as a restart.
+func (p *Process) Restart(cause string) { p.request(Event{Kind: EvRestart, Cause: cause}) }
+
+// Reset sets the counters to zero.
+func (p *Process) Reset() { p.request(Event{Kind: EvReset}) }
+
+// Configure replaces command and policy; a running incarnation keeps its own.
+func (p *Process) Configure(c Command, pol Policy) {
+	p.mail.post(func() {
+		p.cfg.Command, p.cfg.Policy = c, pol
+		if p.m.Run.Pid == 0 && p.m.State != Spawning && p.m.State != Clearing {
+			p.policy = pol
+		}
+	})
+}
+
+// Snapshot is the current picture; never blocks.
+func (p *Process) Snapshot() Snapshot { return *p.snap.Load() }
+
+// Close ends the actor and waits for its goroutine. The process must be stopped
+// or errored without a live child, else Close stops it first and waits for that.
+func (p *Process) Close() {
+	p.mail.post(func() {
+		p.closing = true
+		p.step(Event{Kind: EvStop})
+	})
+	<-p.done
+}
+
+func (p *Process) request(ev Event) {
+	p.mail.post(func() {
+		if !p.closing {
+			p.step(ev)
+		}
+	})
+}
+
+func (p *Process) run() {
+	defer close(p.done)
+	for !p.closing || p.m.State != Stopped {
+		p.mail.next()()
+	}
+	p.mail.close()
+}
+
+// step carries out one event: the effects first, because a successor is due now,
+// then the news.
+func (p *Process) step(ev Event) {
+	if ev.At.IsZero() {
+		ev.At = p.cfg.Clock.Now()
+	}
+	ev.Jitter = p.cfg.Jitter
+	was := p.m
+	m, acts := Step(was, p.policy, ev)
+	p.m = m
+	for _, a := range acts {
+		p.do(a)
+	}
+	if m != was {
+		p.publish()
+	}
+}
+
+func (p *Process) do(a Action) {
+	switch a.Kind {
+	case ActSpawn:
+		p.spawn(a.Inc)
+	case ActSignal:
+		_ = p.child.Signal(a.Sig, p.policy.TreeKill) // an error means it has ended: its exit is on the way
+	case ActClear:
+		inc := p.m.Inc
+		p.child.Clear(a.Sig, func() { p.mail.post(func() { p.step(Event{Kind: EvCleared, Inc: inc}) }) })
+	case ActGone:
+		pid := p.child.Pid()
+		p.child.Release()
+		p.child = nil
+		if p.cfg.OnGone != nil {
+			p.cfg.OnGone(pid)
+		}
+	case ActArm:
+		p.unarm()
+		p.unarm = p.cfg.Clock.AfterFunc(a.Delay, func() {
+			p.mail.post(func() { p.step(Event{Kind: EvTimer, Epoch: a.Epoch}) })
+		})
+	case ActDisarm:
+		p.unarm()
+	}
+}
+
+// spawn orders incarnation inc with the newest configuration.
+func (p *Process) spawn(inc uint64) {
+	p.policy = p.cfg.Policy
+	var out, err *os.File
+	if p.cfg.Stdio != nil {
+		var e error
+		if out, err, e = p.cfg.Stdio(); e != nil {
+			p.mail.post(func() { p.spawnFailed(inc, e) })
+			return
+		}
+	}
+	go p.launch(inc, p.cfg.Command, out, err) // ends with the kernel's answer; Close waits for the event it posts
+}
+
+// launch waits for the kernel, so that the actor needn't.
+func (p *Process) launch(inc uint64, c Command, out, err *os.File) {
+	child, e := p.cfg.Kernel.Spawn(c, out, err, func() {
+		p.mail.post(func() { p.exited(inc) })
+	})
+	if out != nil {
+		out.Close()
+	}
+	if err != nil {
+		err.Close()
+	}
+	p.mail.post(func() {
+		if e != nil {
+			p.spawnFailed(inc, e)
+			return
+		}
+		p.spawned(inc, child)
+	})
+}
+
+func (p *Process) spawnFailed(inc uint64, e error) {
+	now := p.cfg.Clock.Now()
+	p.step(Event{Kind: EvExited, At: now, Inc: inc, Exit: Exit{At: now, Err: e.Error()}})
+}
+
+func (p *Process) spawned(inc uint64, child Child) {
+	run := Run{Pid: child.Pid(), StartTime: child.StartTime(), Started: p.cfg.Clock.Now()}
+	if p.cfg.OnSpawn != nil {
+		p.cfg.OnSpawn(run.Pid, run.StartTime)
+	}
+	p.child = child
+	p.step(Event{Kind: EvSpawned, At: run.Started, Inc: inc, Run: run})
+	if p.early == inc {
+		p.exited(inc)
+	}
+}
+
+// exited is the path of a crash: collect the exit, decide, spawn the successor.
+func (p *Process) exited(inc uint64) {
+	if inc != p.m.Inc {
+		return
+	}
+	if p.child == nil {
+		p.early = inc
+		return
+	}
+	now := p.cfg.Clock.Now()
+	e, leftovers := p.child.Reap(p.policy.TreeKill)
+	e.At, e.Uptime = now, now.Sub(p.m.Run.Started)
+	p.step(Event{Kind: EvExited, At: now, Inc: inc, Exit: e, Leftovers: leftovers})
+}
+
+// publish makes the machine's state known: to readers, to those who wait, to OnChange.
+func (p *Process) publish() {
+	s := p.m.snapshot()
+	s.Generation = p.snap.Load().Generation + 1
+	p.snap.Store(&s)
+	p.tell(s)
+	if p.cfg.OnChange != nil {
+		p.cfg.OnChange(s)
+	}
+}

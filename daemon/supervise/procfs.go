@@ -1,0 +1,157 @@
+package supervise
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// procfs reads /proc; tests give it a folder of their own.
+type procfs struct{ root string }
+
+// procStat is what we need of /proc/PID/stat.
+type procStat struct {
+	pid, ppid, group int
+	state            byte
+	start            uint64 // clock ticks since boot
+}
+
+// alive is false for a zombie: it holds nothing any more and only waits to be reaped.
+func (s procStat) alive() bool { return s.pid != 0 && s.state != 'Z' && s.state != 'X' }
+
+func (p procfs) path(pid int, rest string) string {
+	return p.root + "/" + strconv.Itoa(pid) + "/" + rest
+}
+
+// stat fails when there is no such process.
+func (p procfs) stat(pid int) (procStat, error) {
+	fd, err := unix.Open(p.path(pid, "stat"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return procStat{}, err
+	}
+	defer unix.Close(fd)
+	var buf [512]byte // the fields we need are among the first, whatever the name
+	n, err := unix.Read(fd, buf[:])
+	if err != nil {
+		return procStat{}, err
+	}
+	return parseStat(buf[:n])
+}
+
+// parseStat reads "pid (name) state ppid pgrp ... starttime(22) ...", where the
+// name may contain anything, parentheses and newlines included.
+func parseStat(line []byte) (procStat, error) {
+	open, end := bytes.IndexByte(line, '('), bytes.LastIndexByte(line, ')')
+	bad := errors.New("not the stat of a process")
+	if open < 1 || end < open {
+		return procStat{}, bad
+	}
+	fields := bytes.Fields(line[end+1:])
+	if len(fields) < 20 || len(fields[0]) != 1 {
+		return procStat{}, bad
+	}
+	pid, err1 := strconv.Atoi(string(line[:open-1]))
+	ppid, err2 := strconv.Atoi(string(fields[1]))
+	group, err3 := strconv.Atoi(string(fields[2]))
+	start, err4 := strconv.ParseUint(string(fields[19]), 10, 64)
+	if err1 != nil || err2 != nil || err3 != nil || err4 != nil {
+		return procStat{}, bad
+	}
+	return procStat{pid: pid, ppid: ppid, group: group, state: fields[0][0], start: start}, nil
+}
+
+// children reads the children of pid's first thread, to which orphans fall;
+// an error means that this kernel doesn't keep that list (CONFIG_PROC_CHILDREN).
+func (p procfs) children(pid int) ([]int, error) {
+	data, err := os.ReadFile(p.path(pid, "task/"+strconv.Itoa(pid)+"/children"))
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for _, f := range bytes.Fields(data) {
+		if n, err := strconv.Atoi(string(f)); err == nil && n > 0 {
+			pids = append(pids, n)
+		}
+	}
+	return pids, nil
+}
+
+// marked says whether a process was started with all these environment entries.
+func (p procfs) marked(pid int, entries []string) bool {
+	if len(entries) == 0 {
+		return false
+	}
+	env, err := os.ReadFile(p.path(pid, "environ"))
+	return err == nil && hasEntries(env, entries)
+}
+
+// hasEntries says whether env, of NUL-terminated entries, has all of these.
+func hasEntries(env []byte, entries []string) bool {
+	for _, want := range entries {
+		found := false
+		for rest := env; len(rest) > 0 && !found; {
+			var entry []byte
+			entry, rest, _ = bytes.Cut(rest, []byte{0})
+			found = string(entry) == want
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
+}
+
+// entry is a process in the listing of /proc. The inode number is another one
+// when the pid is another process's, so the two together are an identity.
+type entry struct {
+	pid   int
+	inode uint64
+}
+
+// list calls f for every process, in the order of pids.
+func (p procfs) list(f func(entry)) error {
+	fd, err := unix.Open(filepath.Clean(p.root), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	buf := make([]byte, 8<<10)
+	for {
+		n, err := unix.ReadDirent(fd, buf)
+		if err != nil || n <= 0 {
+			return err
+		}
+		eachEntry(buf[:n], f)
+	}
+}
+
+// eachEntry reads struct linux_dirent64: inode, offset (8 bytes each), record
+// length (2), type (1), name.
+func eachEntry(buf []byte, f func(entry)) {
+	const nameAt = 19
+	for len(buf) > nameAt {
+		size := int(binary.NativeEndian.Uint16(buf[16:]))
+		if size <= nameAt || size > len(buf) {
+			return
+		}
+		name, _, _ := bytes.Cut(buf[nameAt:size], []byte{0})
+		if len(name) > 0 && name[0] >= '1' && name[0] <= '9' {
+			if pid, err := strconv.Atoi(string(name)); err == nil {
+				f(entry{pid: pid, inode: binary.NativeEndian.Uint64(buf)})
+			}
+		}
+		buf = buf[size:]
+	}
+}
+
+// now is the time as /proc counts it: clock ticks since boot, 100 a second.
+func (p procfs) now() uint64 {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts)
+	return uint64(ts.Sec)*100 + uint64(ts.Nsec)/10_000_000
+}

@@ -1,0 +1,319 @@
+package supervise
+
+import (
+	"slices"
+	"syscall"
+	"time"
+)
+
+// The rules of the table, by what brings them about: requests, life, death, and
+// what comes after it.
+
+func ignore(*step) {}
+
+func reset(s *step) { s.m.Count = Count{} }
+
+// startFresh starts what was at rest; pm2 doesn't count that as a restart.
+func startFresh(s *step) {
+	s.byHand()
+	s.m.Plan.Again = false
+	s.spawn()
+}
+
+// startNow cuts a backoff short.
+func startNow(s *step) {
+	s.byHand()
+	s.spawn()
+}
+
+func startDue(s *step) { s.spawn() }
+
+// byHand notes a person's wish to see it run: what went wrong before is forgiven.
+func (s *step) byHand() {
+	s.m.Want = true
+	s.m.Failed = false
+	s.m.Cause = s.ev.Cause
+	s.m.Count.Unstable = 0
+}
+
+// A newcomer can't be signalled before it is there, so requests made meanwhile
+// are noted and carried out by spawned.
+
+func dropNewcomer(s *step) {
+	unwant(s)
+	s.m.Recycle = true
+}
+
+func recycleNewcomer(s *step) {
+	wantAgain(s)
+	s.m.Recycle = true
+}
+
+func stop(s *step) {
+	unwant(s)
+	s.halt()
+}
+
+func restart(s *step) {
+	wantAgain(s)
+	s.halt()
+}
+
+func want(s *step) { s.m.Want = true }
+
+func unwant(s *step) {
+	s.m.Want = false
+	s.m.Plan.Again = false
+}
+
+// wantAgain asks for a successor. It leaves the count of unstable exits alone:
+// being restarted is no proof of health.
+func wantAgain(s *step) {
+	s.m.Want = true
+	s.m.Plan.Again = true
+	s.m.Failed = false
+	s.m.Cause = s.ev.Cause
+}
+
+// rest ends the waiting for a next try.
+func rest(s *step) {
+	s.disarm()
+	s.m.Want = false
+	s.m.Plan = Plan{}
+	s.m.State = Stopped
+}
+
+func spawned(s *step) {
+	s.m.Run = s.ev.Run
+	if s.m.Recycle {
+		s.m.Recycle = false
+		s.halt()
+		return
+	}
+	s.m.State = Starting
+	if s.pol.MinUptime <= 0 {
+		online(s)
+		return
+	}
+	s.arm(s.pol.MinUptime)
+}
+
+// online is reached by having lived for min_uptime.
+func online(s *step) {
+	s.m.State = Online
+	s.m.Failed = false
+	s.m.Count.Unstable /= 2
+	if s.m.Count.Unstable > 0 {
+		s.arm((stableFactor - 1) * s.pol.MinUptime)
+	}
+}
+
+func forget(s *step) { s.m.Count.Unstable = 0 }
+
+// halt asks the process to end.
+func (s *step) halt() {
+	s.m.State = Stopping
+	sig := s.pol.KillSignal
+	if sig == 0 {
+		sig = syscall.SIGTERM
+	}
+	s.act(Action{Kind: ActSignal, Sig: sig})
+	s.arm(s.pol.KillTimeout)
+}
+
+// kill is repeated until the process is gone: it may hang in the kernel, and
+// while it does "stopped" would be a lie and a successor a double.
+func kill(s *step) {
+	s.m.State = Killing
+	s.m.Killed = true
+	s.act(Action{Kind: ActSignal, Sig: syscall.SIGKILL})
+	s.arm(max(s.pol.KillTimeout, killAgain))
+}
+
+// spawnFailed is a crash like any other, or the end of a newcomer nobody wants.
+func spawnFailed(s *step) {
+	if s.m.Recycle {
+		requestedExit(s)
+		return
+	}
+	unstableExit(s)
+}
+
+func unstableExit(s *step) {
+	s.record(false)
+	switch {
+	case s.ended():
+		s.m.Plan = Plan{Then: thenRest}
+	case !s.pol.Autorestart: // the spawn failed: "stopped" would hide it
+		s.m.Failed = true
+		s.m.Plan = Plan{Then: thenFail}
+	default:
+		s.m.Failed = true
+		s.m.Count.Unstable = min(s.m.Count.Unstable+1, max(s.pol.MaxRestarts, 1))
+		if s.m.Count.Unstable >= s.pol.MaxRestarts {
+			s.m.Plan = Plan{Then: thenFail, Again: true}
+		} else {
+			s.planRestart(s.unstableDelay())
+		}
+	}
+	s.bury()
+}
+
+func stableExit(s *step) {
+	s.record(false)
+	if s.ended() {
+		s.m.Plan = Plan{Then: thenRest}
+	} else {
+		s.m.Failed = true
+		s.planRestart(s.pol.RestartDelay)
+	}
+	s.bury()
+}
+
+func requestedExit(s *step) {
+	s.record(true)
+	s.m.Plan.Then = thenRest
+	if s.m.Want {
+		s.m.Plan.Then = thenRun
+	}
+	s.bury()
+}
+
+// record notes how the incarnation ended.
+func (s *step) record(requested bool) {
+	e := s.ev.Exit
+	e.Requested = requested
+	s.m.LastExit = &e
+	s.m.Run = Run{}
+	s.m.Killed = false
+	s.m.Recycle = false
+	if !requested {
+		s.m.Cause = ""
+	}
+}
+
+// ended says whether this exit is the program's proper end. Death by signal is
+// never code 0, and what never ran can't have ended.
+func (s *step) ended() bool {
+	e := s.ev.Exit
+	if e.Err != "" {
+		return false
+	}
+	return !s.pol.Autorestart || e.Signal == 0 && slices.Contains(s.pol.StopExitCodes, e.Code)
+}
+
+func (s *step) planRestart(d time.Duration) {
+	s.m.Plan = Plan{Then: thenRun, Due: s.ev.At.Add(d), Delay: d, Again: true}
+}
+
+// unstableDelay grows by half with every unstable exit in a row.
+func (s *step) unstableDelay() time.Duration {
+	if s.pol.BackoffStart <= 0 {
+		return s.pol.RestartDelay
+	}
+	d, most := s.pol.BackoffStart, max(backoffCap, s.pol.BackoffStart)
+	for i := 1; i < s.m.Count.Unstable && d < most; i++ {
+		d = min(d+d/2, most)
+	}
+	if s.ev.Jitter != nil {
+		d = max(s.ev.Jitter(d), 0)
+	}
+	return d
+}
+
+// bury follows every exit: first the rest of the tree, then the plan.
+func (s *step) bury() {
+	if s.ev.Leftovers {
+		s.m.State = Clearing
+		s.act(Action{Kind: ActClear, Sig: syscall.SIGTERM})
+		s.arm(s.pol.KillTimeout)
+		return
+	}
+	if s.ev.Exit.Err == "" {
+		s.act(Action{Kind: ActGone})
+	}
+	s.settle()
+}
+
+func cleared(s *step) {
+	s.m.Killed = false
+	s.act(Action{Kind: ActGone})
+	s.settle()
+}
+
+func killLeftovers(s *step) {
+	s.m.Killed = true
+	s.act(Action{Kind: ActClear, Sig: syscall.SIGKILL})
+	s.arm(max(s.pol.KillTimeout, killAgain))
+}
+
+func startAfterClearing(s *step) {
+	again := s.m.Plan.Again && s.m.Plan.Then == thenRun
+	s.runAfterClearing(again)
+}
+
+func restartAfterClearing(s *step) { s.runAfterClearing(true) }
+
+func (s *step) runAfterClearing(again bool) {
+	unstable := s.m.Count.Unstable
+	s.byHand()
+	if s.m.LastExit.Requested {
+		s.m.Count.Unstable = unstable // nothing had failed that could be forgiven
+	}
+	s.m.Plan = Plan{Then: thenRun, Due: s.ev.At, Again: again}
+}
+
+func stopAfterClearing(s *step) {
+	s.m.Want = false
+	s.m.Plan = Plan{Then: thenRest}
+}
+
+// settle carries out the plan now that nothing is left of the incarnation.
+func (s *step) settle() {
+	s.disarm()
+	switch p := &s.m.Plan; p.Then {
+	case thenRest:
+		s.m.State = Stopped
+		*p = Plan{}
+	case thenFail:
+		s.m.State = Errored
+		if p.Again && !s.pol.MaxExplicit {
+			p.Delay, p.Due = retryErrored, s.ev.At.Add(retryErrored)
+			s.arm(retryErrored)
+		}
+	case thenRun:
+		if wait := p.Due.Sub(s.ev.At); wait > 0 {
+			s.m.State = Backoff
+			s.arm(wait)
+			return
+		}
+		s.spawn()
+	}
+}
+
+// spawn orders the next incarnation.
+func (s *step) spawn() {
+	s.disarm()
+	if s.m.Plan.Again {
+		s.m.Count.Restarts++
+	}
+	s.m.Plan = Plan{}
+	s.m.State = Spawning
+	s.m.Inc++
+	s.act(Action{Kind: ActSpawn, Inc: s.m.Inc})
+}
+
+func (s *step) act(a Action) { s.acts = append(s.acts, a) }
+
+// arm replaces whatever timer was running.
+func (s *step) arm(d time.Duration) {
+	s.m.Timer = Timer{Epoch: s.m.Timer.Epoch + 1, Armed: true}
+	s.act(Action{Kind: ActArm, Epoch: s.m.Timer.Epoch, Delay: d})
+}
+
+func (s *step) disarm() {
+	if s.m.Timer.Armed {
+		s.m.Timer.Armed = false
+		s.act(Action{Kind: ActDisarm})
+	}
+}

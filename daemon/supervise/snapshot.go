@@ -1,0 +1,98 @@
+package supervise
+
+import "time"
+
+// Status is what the user sees, in pm2's words.
+type Status string
+
+const (
+	StatusLaunching Status = "launching"
+	StatusOnline    Status = "online"
+	StatusStopping  Status = "stopping"
+	StatusStopped   Status = "stopped"
+	StatusWaiting   Status = "waiting restart"
+	StatusErrored   Status = "errored"
+)
+
+// Snapshot is an immutable picture of a process, replaced at every transition.
+type Snapshot struct {
+	Status       Status
+	Incarnation  uint64 // counts spawns; 0 = never spawned
+	Pid          int    // 0 = no process
+	StartTime    uint64 // of Pid, clock ticks since boot (/proc/PID/stat field 22)
+	Started      time.Time
+	Restarts     int           // automatic and by hand, as pm2 counts them; Reset sets 0
+	Unstable     int           // unstable exits in a row
+	Backoff      time.Duration // the delay in force while waiting
+	NextTry      time.Time     // zero: none due
+	LastExit     *Exit         // nil: none yet
+	Clearing     bool          // the leftovers of the last incarnation are being ended
+	Killed       bool          // SIGKILL was sent and the process is still there
+	Want         bool          // desired: running
+	Generation   uint64        // grows with every snapshot
+	RestartCause string        // why the last restart by us happened: "memory 210 MB > 200 MB"
+
+	failed bool // an incarnation has failed since the last request by hand
+}
+
+// Settled says whether a start that is being waited for has come to its first
+// meaning: online for good, ended as it should (autorestart off or a stop exit
+// code), or failed. A restart that comes at once after a failure doesn't hide it.
+func (s Snapshot) Settled() bool {
+	switch s.Status {
+	case StatusOnline, StatusStopped, StatusErrored:
+		return true
+	case StatusLaunching, StatusWaiting:
+		return s.failed
+	}
+	return false
+}
+
+// snapshot is the machine as the user sees it.
+func (m Machine) snapshot() Snapshot {
+	s := Snapshot{
+		Status:       m.status(),
+		Incarnation:  m.Inc,
+		Pid:          m.Run.Pid,
+		StartTime:    m.Run.StartTime,
+		Started:      m.Run.Started,
+		Restarts:     m.Count.Restarts,
+		Unstable:     m.Count.Unstable,
+		LastExit:     m.LastExit,
+		Clearing:     m.State == Clearing,
+		Killed:       m.Killed,
+		Want:         m.Want,
+		RestartCause: m.Cause,
+		failed:       m.Failed,
+	}
+	if s.Status == StatusWaiting || s.Status == StatusErrored && m.Timer.Armed {
+		s.Backoff, s.NextTry = m.Plan.Delay, m.Plan.Due
+	}
+	return s
+}
+
+func (m Machine) status() Status {
+	switch m.State {
+	case Spawning:
+		if m.Recycle {
+			return StatusStopping
+		}
+		return StatusLaunching
+	case Starting:
+		return StatusLaunching
+	case Online:
+		return StatusOnline
+	case Clearing:
+		if m.Plan.Then == thenRun && !m.LastExit.Requested {
+			return StatusWaiting
+		}
+		return StatusStopping
+	case Stopping, Killing:
+		return StatusStopping
+	case Backoff:
+		return StatusWaiting
+	case Errored:
+		return StatusErrored
+	}
+	return StatusStopped
+}
