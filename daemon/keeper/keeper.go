@@ -27,6 +27,7 @@ type settings struct {
 	giveUp    time.Duration // from SIGKILL to leaving a process behind
 	look      time.Duration // between two looks at what is left
 	drain     time.Duration // for the last messages of a dead daemon
+	binary    string        // what the daemon is started from
 	log       io.Writer
 }
 
@@ -36,6 +37,7 @@ func defaults() settings {
 		giveUp:    10 * time.Second,
 		look:      100 * time.Millisecond,
 		drain:     time.Second,
+		binary:    "/proc/self/exe",
 		log:       os.Stderr,
 	}
 }
@@ -45,13 +47,16 @@ func defaults() settings {
 // socket after them), and returns its exit code when the daemon and everything
 // it left behind have ended. Log lines go to stderr, which is the daemon's log.
 //
-// argv[0] is the path that is executed. The keeper closes extra once the daemon
-// has it, so that the daemon alone holds the other end of a handshake.
+// The daemon runs from the keeper's own binary, even if that was replaced meanwhile,
+// so that the two are never of different versions; argv[0] is only a name. The keeper
+// closes extra once the daemon has it: the daemon alone then holds a handshake's end.
 //
 // The exit code is 0 only when the daemon said that it leaves and ended with 0;
 // else the daemon's own code, 128 + the signal it died by, or 1.
 func Run(argv []string, environ []string, extra []*os.File) int {
 	runtime.GOMAXPROCS(1) // it sleeps all its life: one processor's caches are enough
+	// Started as /proc/self/exe it would be called "exe" in ps; a name is all that is lost if this fails.
+	_ = os.WriteFile("/proc/self/comm", []byte("gopm-keeper"), 0)
 	return run(defaults(), argv, environ, extra)
 }
 

@@ -45,7 +45,10 @@ func keeperRole() int {
 	s := defaults()
 	s.restGrace, s.look = 200*time.Millisecond, 5*time.Millisecond
 	extra := []*os.File{os.NewFile(wire, "wire")}
-	return run(s, []string{os.Getenv("KEEPER_TEST_DAEMON")}, environ("daemon"), extra)
+	if binary := os.Getenv("KEEPER_TEST_DAEMON"); binary != "" {
+		s.binary = binary
+	}
+	return run(s, []string{"gopm", "daemon"}, environ("daemon"), extra)
 }
 
 // environ is ours with another role; of two entries a program takes the first.
@@ -89,13 +92,23 @@ func daemonRole() int {
 		link.Leaving()
 		return 0
 	case line := <-lines:
-		return obey(link, line)
+		return obey(link, line, terminated)
 	}
 }
 
-func obey(link *Link, line string) int {
+func obey(link *Link, line string, terminated <-chan os.Signal) int {
 	verb, code, _ := strings.Cut(line, " ")
-	if verb == "leave" {
+	switch verb {
+	case "leave":
+		link.Leaving()
+	case "burst": // the last words are still on their way when the daemon is gone
+		for pid := 2; pid < 250; pid++ {
+			link.Gone(pid)
+		}
+		link.Leaving()
+	case "hush":
+		unix.Close(wire)
+		<-terminated
 		link.Leaving()
 	}
 	link.Close()
@@ -169,7 +182,7 @@ func open(t *testing.T, scene string, want ...string) *house {
 		t.Fatal(err)
 	}
 	h := &house{t: t, cmd: exec.Command(self), seen: map[string]int{}, count: map[string]int{}}
-	h.cmd.Env = append(environ("keeper"), sceneVar+"="+scene, "KEEPER_TEST_DAEMON="+self)
+	h.cmd.Env = append(environ("keeper"), sceneVar+"="+scene)
 	h.cmd.ExtraFiles = []*os.File{write}
 	logFile, err := os.Create(t.TempDir() + "/log")
 	if err != nil {
@@ -278,7 +291,8 @@ func TestDaemonKilled(t *testing.T) {
 	if code != 128+9 || !strings.Contains(text, "was killed by SIGKILL; stopping what it left (apps it told of: 2)") {
 		t.Errorf("exit code %d, log:\n%s", code, text)
 	}
-	if !strings.Contains(text, "stopped what the daemon left") || strings.Contains(text, "does not end") {
+	// An app that held the link would hide the daemon's last messages: "still open".
+	if !strings.Contains(text, "stopped what the daemon left") || strings.Contains(text, "does not end") || strings.Contains(text, "still open") {
 		t.Errorf("log:\n%s", text)
 	}
 	if h.seen["plain-got-SIGINT"] == 0 || h.seen["escapee-got-SIGTERM"] == 0 {
@@ -325,6 +339,7 @@ func TestDaemonsOwnEnd(t *testing.T) {
 		log   string
 	}{
 		{"leave 0", 0, ""},
+		{"burst 0", 0, ""},
 		{"leave 5", 5, "exited with code 5; it left nothing running"},
 		{"end 3", 3, "exited with code 3; it left nothing running"},
 		{"end 0", 1, "exited with code 0; it left nothing running"},
@@ -354,6 +369,21 @@ func TestSignalsToTheKeeper(t *testing.T) {
 		}
 	}
 	h.expect("terminated")
+	if code, text := h.exit(); code != 0 {
+		t.Errorf("exit code %d, log:\n%s", code, text)
+	}
+}
+
+// The other end of a handshake must be the daemon's alone: its death without a word
+// is told by the pipe's end, at once.
+func TestKeeperHoldsNothingOfTheDaemons(t *testing.T) {
+	t.Parallel()
+	h := open(t, "")
+	fmt.Fprintln(h.stdin, "hush")
+	h.gone()
+	if err := unix.Kill(h.cmd.Process.Pid, unix.SIGTERM); err != nil {
+		t.Errorf("the keeper should be there still: %v", err)
+	}
 	if code, text := h.exit(); code != 0 {
 		t.Errorf("exit code %d, log:\n%s", code, text)
 	}

@@ -3,7 +3,6 @@ package keeper
 import (
 	"fmt"
 	"os"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -24,14 +23,14 @@ func (k *keeper) start(argv, environ []string, extra []*os.File) (*os.File, erro
 		files = append(files, f.Fd())
 	}
 	files = append(files, uintptr(pair[1]))
-	k.daemon, err = syscall.ForkExec(argv[0], argv, &syscall.ProcAttr{Env: environ, Files: files})
+	k.daemon, err = syscall.ForkExec(k.binary, argv, &syscall.ProcAttr{Env: environ, Files: files})
 	unix.Close(pair[1])
 	for _, f := range extra {
 		f.Close()
 	}
 	if err != nil {
 		unix.Close(pair[0])
-		return nil, fmt.Errorf("cannot start the daemon (%s): %w", strings.Join(argv, " "), err)
+		return nil, fmt.Errorf("cannot start the daemon (%s): %w", k.binary, err)
 	}
 	return os.NewFile(uintptr(pair[0]), "daemon link"), nil
 }
