@@ -1,0 +1,135 @@
+package logs
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"gopkg.in/natefinch/lumberjack.v2"
+)
+
+// rotatedStamp is lumberjack's, between a log's name and its extension.
+const rotatedStamp = "2006-01-02T15-04-05.000"
+
+// splitName is what surrounds the stamp in the names of a log's rotated files.
+func splitName(path string) (prefix, ext string) {
+	base := filepath.Base(path)
+	ext = filepath.Ext(base)
+	return strings.TrimSuffix(base, ext) + "-", ext
+}
+
+// stampOf is the time in a rotated file's name.
+func stampOf(name, prefix, ext string) (time.Time, bool) {
+	if len(name) != len(prefix)+len(rotatedStamp)+len(ext) ||
+		!strings.HasPrefix(name, prefix) || !strings.HasSuffix(name, ext) {
+		return time.Time{}, false
+	}
+	t, err := time.Parse(rotatedStamp, name[len(prefix):len(name)-len(ext)])
+	return t, err == nil
+}
+
+// rotatedNames picks the rotated files of a log, oldest first, from a sorted folder listing.
+func rotatedNames(listing []string, path string) []string {
+	prefix, ext := splitName(path)
+	i, _ := slices.BinarySearch(listing, prefix)
+	var names []string
+	for ; i < len(listing) && strings.HasPrefix(listing[i], prefix); i++ {
+		if _, ok := stampOf(listing[i], prefix, ext); ok {
+			names = append(names, listing[i])
+		}
+	}
+	return names
+}
+
+// listFolder is the sorted list of names in a folder; none if it can't be read.
+func listFolder(dir string) []string {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	names, _ := f.Readdirnames(-1)
+	slices.Sort(names)
+	return names
+}
+
+// history is the rotated files of one log: it names the next one and has the
+// oldest removed. There is one per path for a Pump's life, because lumberjack
+// never ends the goroutine that removes (natefinch/lumberjack issue 56).
+type history struct {
+	path   string
+	last   time.Time // in the newest name
+	retain int
+	keeper *lumberjack.Logger
+}
+
+// next is the name for the file that is now rotated. Names ascend even when two
+// rotations fall into one millisecond or the clock is set back: followers and
+// retention go by them.
+func (h *history) next(now time.Time) string {
+	prefix, ext := splitName(h.path)
+	dir := filepath.Dir(h.path)
+	if h.last.IsZero() {
+		if names := rotatedNames(listFolder(dir), h.path); len(names) > 0 {
+			h.last, _ = stampOf(names[len(names)-1], prefix, ext)
+		}
+	}
+	t := now.UTC().Truncate(time.Millisecond)
+	if !t.After(h.last) {
+		t = h.last.Add(time.Millisecond)
+	}
+	for {
+		h.last = t
+		name := filepath.Join(dir, prefix+t.Format(rotatedStamp)+ext)
+		if _, err := os.Lstat(name); err != nil {
+			return name
+		}
+		t = t.Add(time.Millisecond)
+	}
+}
+
+// prune has lumberjack remove what is too old.
+//
+// Its Rotate isn't used: it creates and chowns the new file through whatever link
+// is found there, which as root in a folder of somebody else gives away any file.
+// A path with a NUL can't reach the kernel, so Write starts the removal in the
+// folder and then fails before it touches a file.
+func (h *history) prune(retain int) {
+	if retain <= 0 {
+		return
+	}
+	if h.keeper == nil || h.retain != retain {
+		dir, base := filepath.Split(h.path)
+		h.keeper = &lumberjack.Logger{Filename: dir + "\x00/../" + base, MaxBackups: retain}
+		h.retain = retain
+	}
+	h.keeper.Write(nil)
+}
+
+// rotate renames the open log file fd aside and opens a new one with its mode and
+// owner. If that can't be done, everything is as before.
+func (h *history) rotate(fd int, now time.Time) (newFD int, err error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return -1, err
+	}
+	name := h.next(now)
+	if err := os.Rename(h.path, name); err != nil {
+		return -1, err
+	}
+	o := owner{int(st.Uid), int(st.Gid), st.Mode & 0o777}
+	if int(st.Uid) == os.Geteuid() { // a foreign group can't always be given again
+		o.uid, o.gid = -1, -1
+	}
+	newFD, err = createLog(h.path, unix.O_RDWR|unix.O_NOFOLLOW, o)
+	if err != nil {
+		if e := unix.Renameat2(unix.AT_FDCWD, name, unix.AT_FDCWD, h.path, unix.RENAME_NOREPLACE); e != nil {
+			return -1, &os.LinkError{Op: "create new log after rename", Old: h.path, New: name, Err: err}
+		}
+		return -1, &os.PathError{Op: "create", Path: h.path, Err: err}
+	}
+	return newFD, nil
+}

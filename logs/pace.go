@@ -1,0 +1,37 @@
+package logs
+
+import "time"
+
+const (
+	maxPause   = 20 * time.Millisecond
+	firstPause = 50 * time.Microsecond
+)
+
+// pace decides how long the pump leaves drained pipes alone before it arms them
+// again. Without a pause each line of a chatty program would cost a wakeup; with
+// a fixed one a flood would fill the pipe meanwhile and block the program.
+type pace struct {
+	pause time.Duration
+	small int
+}
+
+// next is the pause after a round in which the fullest pipe gave eighths of its
+// size, after waited without an event. The pause grows only while that is less
+// than one eighth, and is gone at once when a pipe was half full. A line after
+// silence costs no pause at all.
+func (p *pace) next(eighths int, waited time.Duration) time.Duration {
+	if waited >= maxPause {
+		*p = pace{}
+	}
+	switch {
+	case eighths >= 4:
+		*p = pace{}
+	case eighths >= 1: // in balance: enough per wakeup, and room for a burst
+	default:
+		p.small++
+		if p.small > 1 {
+			p.pause = min(max(2*p.pause, firstPause), maxPause)
+		}
+	}
+	return p.pause
+}

@@ -1,0 +1,274 @@
+// Package logs moves what programs write from their pipes into rotated files,
+// without the bytes entering gopm's memory where that can be avoided, and reads
+// such files: tail, follow, merge by time.
+//
+// Goroutines: one per Pump (its own epoll), ended and waited for by Close; one
+// per log that was ever rotated with a limited number of files, inside
+// lumberjack, which never ends it.
+package logs
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+var errClosed = errors.New("the log stream is closed")
+
+// Pump serves the pipes of all streams of a daemon.
+type Pump struct {
+	log   func(format string, args ...any)
+	now   func() time.Time
+	poll  *poller
+	cmds  chan func()
+	ended chan struct{}
+	sizes chan os.Signal // SIGXFSZ, see NewPump
+	subs  subscribers
+
+	// The goroutine owns these.
+	streams map[int32]*Stream // by pipe
+	sinks   map[fileID]*sink
+	past    map[string]*history // by path; kept for the Pump's life
+	queue   queue
+	pace    pace
+	peeker  peeker
+	buf     []byte // everyone's scratch memory
+	closing bool
+}
+
+// queue is the streams that aren't armed in the poller, and those that wait for Grown.
+type queue struct {
+	ready   []*Stream // have bytes
+	drained []*Stream // had bytes; to be armed after the pause
+	owing   []*Stream // have grown since Grown was last called
+}
+
+// NewPump starts the pump's goroutine. log is for the daemon's log (rate limited here).
+func NewPump(log func(format string, args ...any)) (*Pump, error) {
+	return newPump(log, time.Now)
+}
+
+func newPump(log func(format string, args ...any), now func() time.Time) (*Pump, error) {
+	poll, err := newPoller()
+	if err != nil {
+		return nil, err
+	}
+	peeker, err := newPeeker()
+	if err != nil {
+		poll.close()
+		return nil, err
+	}
+	p := &Pump{
+		log: log, now: now, poll: poll, peeker: peeker,
+		cmds: make(chan func(), 64), ended: make(chan struct{}),
+		sizes:   make(chan os.Signal, 1),
+		streams: map[int32]*Stream{}, sinks: map[fileID]*sink{}, past: map[string]*history{},
+		buf: make([]byte, 2*pipeChunk),
+	}
+	// A write beyond RLIMIT_FSIZE is an error to be counted (EFBIG). The signal that
+	// comes with it would end the process; nobody needs to read the channel.
+	signal.Notify(p.sizes, unix.SIGXFSZ)
+	go p.run() // ended by Close, which waits for it
+	return p, nil
+}
+
+// Close drains every stream once more and ends the goroutine.
+func (p *Pump) Close() error {
+	p.do(context.Background(), func() { p.closing = true })
+	<-p.ended
+	return nil
+}
+
+// Open makes a stream with its pipe and opens (creates 0600, O_NOFOLLOW for the
+// last component in a folder others can write to) its target.
+func (p *Pump) Open(t Target) (*Stream, error) {
+	fd, err := newPipe(t.UID, t.GID)
+	if err != nil {
+		return nil, err
+	}
+	s := &Stream{pump: p, fd: fd, size: pipeSize(fd)}
+	result := errClosed
+	if e := p.do(context.Background(), func() { result = p.adopt(s, t) }); e != nil {
+		result = e
+	}
+	if result != nil {
+		unix.Close(fd)
+		return nil, result
+	}
+	return s, nil
+}
+
+func (p *Pump) adopt(s *Stream, t Target) error {
+	if err := p.attach(s, t); err != nil {
+		return err
+	}
+	if err := p.poll.add(s.fd); err != nil {
+		p.release(s)
+		return err
+	}
+	p.streams[int32(s.fd)] = s
+	return nil
+}
+
+// do runs f in the pump's goroutine and waits for it.
+func (p *Pump) do(ctx context.Context, f func()) error {
+	done := make(chan struct{})
+	select {
+	case p.cmds <- func() { f(); close(done) }:
+	case <-p.ended:
+		return errClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	p.poll.ring()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-p.ended:
+	}
+	select {
+	case <-done:
+		return nil
+	default:
+		return errClosed
+	}
+}
+
+// run is the pump: it sleeps in the poller until a pipe has bytes, gives each of
+// those a turn, pauses, and arms them again.
+func (p *Pump) run() {
+	defer close(p.ended)
+	for !p.closing {
+		waited := p.wait()
+		p.commands()
+		eighths, stuck := p.round()
+		p.notify()
+		switch {
+		case len(p.queue.ready) == 0 && len(p.queue.drained) > 0:
+			p.nap(p.pace.next(eighths, waited))
+		case stuck && len(p.queue.ready) > 0: // full FIFOs; their programs wait
+			p.nap(maxPause)
+		}
+		p.rearm()
+	}
+	for _, s := range p.streams {
+		p.drop(s)
+	}
+	signal.Stop(p.sizes)
+	p.peeker.close()
+	p.poll.close()
+}
+
+// wait queues the streams that have bytes and returns how long it slept.
+func (p *Pump) wait() time.Duration {
+	block := len(p.queue.ready) == 0
+	var began time.Time
+	if block {
+		began = p.now()
+	}
+	for _, ev := range p.poll.wait(block, p.subs.deadline(p.queue.owing)) {
+		if p.poll.rung(ev.Fd) {
+			continue
+		}
+		if s := p.streams[ev.Fd]; s != nil {
+			p.queue.ready = append(p.queue.ready, s)
+		}
+	}
+	if !block {
+		return 0
+	}
+	return p.now().Sub(began)
+}
+
+// commands runs what was asked for meanwhile.
+func (p *Pump) commands() {
+	for {
+		select {
+		case f := <-p.cmds:
+			f()
+		default:
+			return
+		}
+	}
+}
+
+// round gives every ready stream one turn. It returns how full the fullest pipe
+// was, in eighths of its size, and whether no turn moved anything.
+func (p *Pump) round() (eighths int, stuck bool) {
+	ready := p.queue.ready
+	more := ready[:0]
+	stuck = true
+	for _, s := range ready {
+		if s.fd < 0 {
+			continue
+		}
+		n, state := p.turn(s)
+		eighths = max(eighths, 8*n/s.size)
+		if n > 0 {
+			stuck = false
+		}
+		if state == pipeEmpty {
+			p.queue.drained = append(p.queue.drained, s)
+		} else {
+			more = append(more, s)
+		}
+	}
+	clear(ready[len(more):])
+	p.queue.ready = more
+	return eighths, stuck
+}
+
+// nap waits, but not for those who want something.
+func (p *Pump) nap(d time.Duration) {
+	switch {
+	case d <= 0:
+	case d < time.Millisecond: // the runtime's timers are not that fine in an idle process
+		ts := unix.NsecToTimespec(int64(d))
+		unix.Nanosleep(&ts, nil)
+	default:
+		t := time.NewTimer(d)
+		defer t.Stop()
+		for {
+			select {
+			case <-t.C:
+				return
+			case f := <-p.cmds:
+				f()
+			}
+		}
+	}
+}
+
+// rearm lets the poller watch the drained pipes again.
+func (p *Pump) rearm() {
+	for i, s := range p.queue.drained {
+		p.queue.drained[i] = nil
+		if s.fd < 0 {
+			continue
+		}
+		if err := p.poll.arm(s.fd); err != nil {
+			p.log("%s: %v", s.target.Path, err)
+		}
+	}
+	p.queue.drained = p.queue.drained[:0]
+}
+
+// drop empties a stream's pipe and closes it.
+func (p *Pump) drop(s *Stream) {
+	p.empty(s)
+	s.lose(len(s.carry), p.now()) // a full FIFO's, else there is none
+	s.carry = nil
+	p.release(s)
+	s.publish()
+	delete(p.streams, int32(s.fd))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	unix.Close(s.fd) // takes it out of the epoll, being the last descriptor of this description
+	s.fd = -1
+}

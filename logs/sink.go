@@ -1,0 +1,150 @@
+package logs
+
+import (
+	"errors"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// fullGrace is how long a full FIFO or terminal may keep a program waiting, since
+// it last took something, before bytes are dropped instead.
+const fullGrace = time.Second
+
+// errFull: nobody takes the bytes out of a FIFO or terminal.
+var errFull = errors.New("it is full and nobody reads it")
+
+// sink is an open target, shared by all streams that write to that file. The
+// pump's goroutine owns it.
+type sink struct {
+	opened
+	target  Target // the latest stream's: one file has one limit
+	streams int
+	off     int64  // where the next byte goes, in a regular file
+	mid     bool   // the last byte written wasn't a newline (for what can't be read back)
+	rest    []byte // goes in before anything else: the end of an interrupted line
+	trouble trouble
+	index   index
+
+	rotations int
+	retry     time.Time // no rotation, no reopening before
+}
+
+// trouble is why a sink takes nothing at the moment.
+type trouble struct {
+	err       error
+	full      time.Time // since when it is merely full
+	said      time.Time // when the daemon's log was last told
+	owing     bool      // it was told, and has not been told of the end
+	unrotated time.Time // when it was last told that rotation fails
+}
+
+func newSink(o opened, t Target) *sink {
+	return &sink{opened: o, target: t, off: o.size}
+}
+
+// spliced: bytes go there without passing our memory.
+func (k *sink) spliced() bool {
+	return k.kind == kindNull || k.kind == kindFile && !k.append
+}
+
+// limit is the size at which the file is rotated; none while that has just failed.
+func (k *sink) limit(now time.Time) limit {
+	if k.kind != kindFile || k.path == "" || now.Before(k.retry) {
+		return 0
+	}
+	return limit(k.target.MaxSize)
+}
+
+// share switches to appending through our memory: there is a second writer, or splice isn't possible.
+func (k *sink) share() {
+	if k.append || k.kind != kindFile {
+		return
+	}
+	k.append = true
+	unix.FcntlInt(uintptr(k.fd), unix.F_SETFL, unix.O_APPEND)
+}
+
+// look compares the file with what we know of it; an error: it has to be opened again.
+func (k *sink) look() error {
+	if k.kind != kindFile {
+		return nil
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(k.fd, &st); err != nil {
+		return err
+	}
+	if st.Nlink == 0 {
+		return errRemoved
+	}
+	if st.Size < k.off { // truncated by somebody: go on from there
+		k.index.renewed(k.id.ino)
+	}
+	k.off = st.Size
+	return nil
+}
+
+// midline says whether the file ends within a line.
+func (k *sink) midline() bool {
+	if k.kind != kindFile || !k.readable {
+		return k.mid
+	}
+	if k.off == 0 {
+		return false
+	}
+	var b [1]byte
+	n, err := retryInt(func() (int, error) { return unix.Pread(k.fd, b[:], k.off-1) })
+	return err == nil && n == 1 && b[0] != '\n'
+}
+
+// put writes at the end and says how much was taken.
+func (k *sink) put(b []byte) (int, error) {
+	done := 0
+	for done < len(b) {
+		n, err := retryInt(func() (int, error) { return k.write(b[done:]) })
+		if n > 0 {
+			done += n
+			k.off += int64(n)
+			k.mid = b[done-1] != '\n'
+			k.trouble.full = time.Time{} // somebody reads
+		}
+		if err != nil {
+			return done, err
+		}
+		if n <= 0 {
+			return done, unix.EIO
+		}
+	}
+	return done, nil
+}
+
+func (k *sink) write(b []byte) (int, error) {
+	switch {
+	case k.spliced():
+		return unix.Pwrite(k.fd, b, k.off)
+	case k.kind == kindSpecial && !k.readable: // a socket that others use too: O_NONBLOCK isn't ours to set
+		n, err := unix.SendmsgN(k.fd, b, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		if err != unix.ENOTSOCK {
+			return n, err
+		}
+	}
+	return unix.Write(k.fd, b)
+}
+
+// putRest writes what must precede everything else.
+func (k *sink) putRest() error {
+	if len(k.rest) == 0 {
+		return nil
+	}
+	n, err := k.put(k.rest)
+	k.rest = k.rest[n:]
+	if len(k.rest) == 0 {
+		k.rest = nil
+	}
+	return err
+}
+
+func (k *sink) close() {
+	unix.Close(k.fd)
+	k.fd = -1
+}

@@ -1,0 +1,191 @@
+package logs
+
+import (
+	"errors"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	retryAfter  = time.Second // after a rotation or reopening that failed
+	repeatAfter = time.Minute // before the daemon's log is told again
+)
+
+// errRemoved: a log file was deleted, and can't be created again.
+var errRemoved = errors.New("the file was removed and cannot be created again")
+
+// attach opens a target for a stream and lets go of the one it had.
+func (p *Pump) attach(s *Stream, t Target) error {
+	o, err := openTarget(t)
+	if err != nil {
+		return err
+	}
+	k := p.sinks[o.id]
+	if k != nil { // that very file is open already, under whatever name
+		unix.Close(o.fd)
+		k.target = t
+	} else {
+		k = newSink(o, t)
+		p.sinks[o.id] = k
+	}
+	if k != s.sink {
+		p.release(s)
+		k.streams++
+		s.sink = k
+	}
+	if k.streams > 1 {
+		k.share()
+		if len(k.rest) == 0 && k.midline() { // else the next writer's line would be glued to this one
+			k.rest = []byte{'\n'}
+		}
+	}
+	s.target = t
+	s.publish()
+	return nil
+}
+
+// release lets go of a stream's sink, which is closed when it was the last stream's.
+func (p *Pump) release(s *Stream) {
+	k := s.sink
+	if k == nil {
+		return
+	}
+	if k.streams--; k.streams > 0 {
+		return
+	}
+	if k.putRest() != nil || len(k.rest) > 0 {
+		s.lose(len(k.rest), p.now())
+	}
+	k.close()
+	if p.sinks[k.id] == k {
+		delete(p.sinks, k.id)
+	}
+}
+
+// reopen is for a file that was deleted or is no longer where it was: its streams
+// open what their path means now. On failure they keep what they have.
+func (p *Pump) reopen(k *sink) error {
+	now := p.now()
+	if now.Before(k.retry) {
+		return errRemoved
+	}
+	delete(p.sinks, k.id)
+	for _, s := range p.streams {
+		if s.sink != k {
+			continue
+		}
+		if err := p.attach(s, s.target); err != nil {
+			k.retry = now.Add(retryAfter)
+			if p.sinks[k.id] == nil {
+				p.sinks[k.id] = k
+			}
+			return err
+		}
+	}
+	if k.trouble.owing {
+		p.log("log %s takes output again", k.target.Path)
+	}
+	return nil
+}
+
+// rotate renames a sink's file aside and goes on with a new one.
+func (p *Pump) rotate(k *sink) error {
+	var st unix.Stat_t
+	if err := unix.Lstat(k.path, &st); err != nil || idOf(&st) != k.id {
+		return p.reopen(k) // somebody moved it away: what is there now isn't ours to rename
+	}
+	h := p.past[k.path]
+	if h == nil {
+		h = &history{path: k.path}
+		p.past[k.path] = h
+	}
+	fd, err := h.rotate(k.fd, p.now())
+	if err != nil {
+		k.retry = p.now().Add(retryAfter)
+		if now := p.now(); k.trouble.unrotated.IsZero() || now.Sub(k.trouble.unrotated) >= repeatAfter {
+			k.trouble.unrotated = now
+			p.log("cannot rotate log %s: %v; it grows beyond max_size until that works", k.path, err)
+		}
+		return err
+	}
+	k.close()
+	delete(p.sinks, k.id)
+	k.fd, k.off, k.readable = fd, 0, true
+	unix.Fstat(fd, &st)
+	k.id = idOf(&st)
+	p.sinks[k.id] = k
+	if k.append {
+		unix.FcntlInt(uintptr(fd), unix.F_SETFL, unix.O_APPEND)
+	}
+	k.index.renewed(k.id.ino)
+	k.rotations++
+	h.prune(k.target.Retain)
+	return nil
+}
+
+// refuses notes that a sink takes nothing, and says so once; when it comes and
+// goes, at most once a minute.
+func (p *Pump) refuses(k *sink, err error) {
+	t := &k.trouble
+	if t.err == nil || t.err.Error() != err.Error() {
+		t.err = err
+		p.publishAll(k)
+	}
+	now := p.now()
+	if t.owing || !t.said.IsZero() && now.Sub(t.said) < repeatAfter {
+		return
+	}
+	t.said, t.owing = now, true
+	p.log("log %s takes nothing: %v; what the app writes is dropped and counted until %s", k.target.Path, err, remedy(err))
+}
+
+// heals notes that it does again.
+func (p *Pump) heals(k *sink) {
+	k.trouble.full = time.Time{}
+	if k.trouble.err == nil {
+		return
+	}
+	k.trouble.err = nil
+	if k.trouble.owing {
+		k.trouble.owing = false
+		p.log("log %s takes output again", k.target.Path)
+	}
+	p.publishAll(k)
+}
+
+func (p *Pump) publishAll(k *sink) {
+	for _, s := range p.streams {
+		if s.sink == k {
+			s.publish()
+		}
+	}
+}
+
+// remedy is what the user can do about it.
+func remedy(err error) string {
+	switch e, _ := err.(unix.Errno); e {
+	case unix.ENOSPC:
+		return "space is freed on that disk"
+	case unix.EDQUOT:
+		return "space is freed within the disk quota"
+	case unix.EFBIG:
+		return "the file is made smaller, or the daemon's file size limit (ulimit -f) larger"
+	case unix.EIO:
+		return "the disk works again (see dmesg)"
+	case unix.EROFS:
+		return "the file system is writable again"
+	}
+	if err == errFull {
+		return "somebody reads it"
+	}
+	return "that is repaired"
+}
+
+// lose counts bytes that nobody will see.
+func (s *Stream) lose(n int, now time.Time) {
+	s.count.bytes += int64(n)
+	if n > 0 && (s.count.since == "" || s.sink.trouble.err == nil) {
+		s.count.since = now.Format(time.RFC3339)
+	}
+}
