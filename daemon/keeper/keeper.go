@@ -79,6 +79,7 @@ type signals struct {
 func run(s settings, argv, environ []string, extra []*os.File) int {
 	k := &keeper{settings: s, told: map[int]group{}, signals: watchSignals()}
 	defer k.signals.stop()
+	closeStrays(extra)
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		k.logf("cannot adopt the orphans of apps: %v", err)
 	}

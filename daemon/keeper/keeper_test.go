@@ -25,7 +25,7 @@ const (
 	roleVar  = "KEEPER_TEST_ROLE"
 	sceneVar = "KEEPER_TEST_SCENE" // the apps that the daemon starts, by role
 	wire     = 3
-	linkFD   = 4
+	linkFD   = 4 // in the daemon; in the keeper 4 is a stray of the user's shell
 )
 
 func TestMain(m *testing.M) {
@@ -85,6 +85,7 @@ func daemonRole() int {
 		for in.Scan() {
 			lines <- in.Text()
 		}
+		close(lines)
 	}()
 	select {
 	case <-terminated:
@@ -93,6 +94,8 @@ func daemonRole() int {
 		return 0
 	case line := <-lines:
 		return obey(link, line, terminated)
+	case <-link.Lost(): // a failed test kills its keeper
+		return 98
 	}
 }
 
@@ -108,7 +111,10 @@ func obey(link *Link, line string, terminated <-chan os.Signal) int {
 		link.Leaving()
 	case "hush":
 		unix.Close(wire)
-		<-terminated
+		select {
+		case <-terminated:
+		case <-link.Lost():
+		}
 		link.Leaving()
 	}
 	link.Close()
@@ -156,6 +162,7 @@ func appRole(role string) {
 		signal.Notify(caught, unix.SIGTERM)
 	}
 	say("%s %d", role, os.Getpid())
+	time.AfterFunc(time.Minute, func() { os.Exit(1) }) // a failed test leaves nothing for long
 	sig := <-caught
 	say("%s-got-%s %d", role, unix.SignalName(sig.(unix.Signal)), os.Getpid())
 }
@@ -183,7 +190,7 @@ func open(t *testing.T, scene string, want ...string) *house {
 	}
 	h := &house{t: t, cmd: exec.Command(self), seen: map[string]int{}, count: map[string]int{}}
 	h.cmd.Env = append(environ("keeper"), sceneVar+"="+scene)
-	h.cmd.ExtraFiles = []*os.File{write}
+	h.cmd.ExtraFiles = []*os.File{write, write}
 	logFile, err := os.Create(t.TempDir() + "/log")
 	if err != nil {
 		t.Fatal(err)
@@ -375,7 +382,8 @@ func TestSignalsToTheKeeper(t *testing.T) {
 }
 
 // The other end of a handshake must be the daemon's alone: its death without a word
-// is told by the pipe's end, at once.
+// is told by the pipe's end, at once. And what the user's shell had open (here the
+// pipe's end again) must not be held by a process that stays.
 func TestKeeperHoldsNothingOfTheDaemons(t *testing.T) {
 	t.Parallel()
 	h := open(t, "")

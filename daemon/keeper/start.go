@@ -3,10 +3,34 @@ package keeper
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
+
+// closeStrays closes what the user's shell left open in its children: a pipe that a
+// script waits on must not stay open for as long as gopm and its apps live. Our own
+// descriptors are all close-on-exec; what isn't, and is not in keep, was inherited.
+func closeStrays(keep []*os.File) {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return // without /proc nothing works; others will say so
+	}
+	wanted := map[int]bool{0: true, 1: true, 2: true}
+	for _, f := range keep {
+		wanted[int(f.Fd())] = true
+	}
+	for _, entry := range entries {
+		fd, err := strconv.Atoi(entry.Name())
+		if err != nil || wanted[fd] {
+			continue
+		}
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
+			unix.Close(fd)
+		}
+	}
+}
 
 // start runs the daemon and returns the keeper's end of the link. Both ends are
 // close-on-exec; only the daemon's copy, made by the fork, is not.
