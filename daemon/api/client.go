@@ -1,0 +1,143 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"syscall"
+)
+
+// Client talks to the daemon of one home. It links nothing of the daemon.
+type Client struct {
+	home Home
+	http *http.Client
+}
+
+// NewClient does not connect yet.
+func NewClient(h Home) *Client {
+	dial := func(context.Context, string, string) (net.Conn, error) { return h.Dial() }
+	return &Client{home: h, http: &http.Client{Transport: &http.Transport{
+		DialContext:        dial,
+		DisableCompression: true,
+	}}}
+}
+
+// Home is the home this client talks to.
+func (c *Client) Home() Home { return c.home }
+
+// Get asks for path with the query and decodes the answer into out.
+func (c *Client) Get(ctx context.Context, path string, query url.Values, out any) error {
+	body, err := c.do(ctx, http.MethodGet, path, query, nil)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	return decode(body, out)
+}
+
+// Post sends in and decodes the answer into out.
+func (c *Client) Post(ctx context.Context, path string, in, out any) error {
+	body, err := c.do(ctx, http.MethodPost, path, nil, in)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	return decode(body, out)
+}
+
+// Stream calls each for every object of a stream until it ends, each returns an
+// error (which Stream returns), or ctx ends.
+func Stream[T any](ctx context.Context, c *Client, path string, query url.Values, each func(T) error) error {
+	body, err := c.do(ctx, http.MethodGet, path, query, nil)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	dec := json.NewDecoder(body)
+	for {
+		var v T
+		if err := dec.Decode(&v); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+				return ErrStreamEnded
+			}
+			return fmt.Errorf("cannot read from the daemon: %v", err)
+		}
+		if err := each(v); err != nil {
+			return err
+		}
+	}
+}
+
+// ErrStreamEnded says that the daemon ended a stream, because it is going away.
+var ErrStreamEnded = errors.New("the daemon has ended")
+
+// Targeted is the query for some targets.
+func Targeted(targets ...string) url.Values { return url.Values{"target": targets} }
+
+func (c *Client) do(ctx context.Context, method, path string, query url.Values, in any) (io.ReadCloser, error) {
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return nil, fmt.Errorf("cannot encode the request: %v", err)
+		}
+		body = bytes.NewReader(b)
+	}
+	u := url.URL{Scheme: "http", Host: "gopm", Path: path, RawQuery: query.Encode()}
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), body)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, c.explain(ctx, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		defer resp.Body.Close()
+		return nil, readError(resp)
+	}
+	return resp.Body, nil
+}
+
+// explain turns a failed connection into what it means.
+func (c *Client) explain(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOTSOCK), errors.Is(err, syscall.ENOTDIR):
+		return &NoDaemonError{Home: c.home.Dir, Why: err}
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("cannot talk to the daemon at %s: permission denied; it belongs to another user", c.home.Socket())
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return fmt.Errorf("the daemon ended before it answered; its log: %s", c.home.Log())
+	}
+	return fmt.Errorf("cannot talk to the daemon at %s: %v", c.home.Socket(), err)
+}
+
+func readError(resp *http.Response) error {
+	var e Error
+	if err := decode(resp.Body, &e); err != nil || e.Message == "" {
+		return fmt.Errorf("the daemon answered %s; is it of another version? gopm ping", resp.Status)
+	}
+	return &e
+}
+
+func decode(r io.Reader, out any) error {
+	if out == nil {
+		return nil
+	}
+	if err := json.NewDecoder(r).Decode(out); err != nil {
+		return fmt.Errorf("cannot read the daemon's answer: %v", err)
+	}
+	return nil
+}
