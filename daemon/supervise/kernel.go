@@ -2,8 +2,10 @@ package supervise
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"runtime"
+	"strconv"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -34,8 +36,11 @@ type OSKernel struct {
 	mains map[int]struct{}  // pids of main processes not yet reaped
 }
 
-// NewKernel opens what is shared and starts the goroutine that Close ends.
+// NewKernel opens what is shared and starts the goroutine that Close ends. It
+// marks all descriptors of this process close-on-exec, so that nothing we were
+// started with by chance (a terminal, a lock) is passed on to an app.
 func NewKernel(o KernelOptions) (*OSKernel, error) {
+	keepDescriptors()
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("cannot create an epoll: %v", err)
@@ -74,6 +79,19 @@ func NewKernel(o KernelOptions) (*OSKernel, error) {
 		k.watchExits(conn.Read)
 	}()
 	return k, nil
+}
+
+// keepDescriptors keeps them from children; Go opens its own that way already.
+func keepDescriptors() {
+	if unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC) == nil {
+		return
+	} // not before Linux 5.11
+	names, _ := os.ReadDir("/proc/self/fd")
+	for _, n := range names {
+		if fd, err := strconv.Atoi(n.Name()); err == nil && fd > 2 {
+			unix.CloseOnExec(fd)
+		}
+	}
 }
 
 // Close ends the goroutine; exits are no longer seen.

@@ -27,19 +27,28 @@ func (k *OSKernel) orphans(since uint64, marker []string) []procStat {
 	return found
 }
 
-// keptChildren asks the kernel for the keeper's children.
-func (k *OSKernel) keptChildren(since uint64) ([]procStat, error) {
-	pids, err := k.proc.children(k.keeper)
-	if err != nil {
-		return nil, err
-	}
-	var found []procStat
-	for _, pid := range pids {
-		if pid == os.Getpid() {
-			continue
+// keptChildren asks the kernel for the keeper's children. One that has ended since
+// the list was made has left its own children to the keeper, so then there is
+// another look, at those that are new.
+func (k *OSKernel) keptChildren(since uint64) (found []procStat, err error) {
+	looked := map[int]bool{os.Getpid(): true}
+	for changed := true; changed; {
+		changed = false
+		pids, err := k.proc.children(k.keeper)
+		if err != nil {
+			return nil, err
 		}
-		if st, err := k.proc.stat(pid); err == nil && st.alive() && st.start >= since {
-			found = append(found, st)
+		for _, pid := range pids {
+			if looked[pid] {
+				continue
+			}
+			looked[pid] = true
+			st, err := k.proc.stat(pid)
+			if err != nil || !st.alive() {
+				changed = true
+			} else if st.start >= since {
+				found = append(found, st)
+			}
 		}
 	}
 	return found, nil

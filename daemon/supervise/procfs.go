@@ -19,10 +19,15 @@ type procStat struct {
 	pid, ppid, group int
 	state            byte
 	start            uint64 // clock ticks since boot
+	threads          int
 }
 
-// alive is false for a zombie: it holds nothing any more and only waits to be reaped.
-func (s procStat) alive() bool { return s.pid != 0 && s.state != 'Z' && s.state != 'X' }
+// alive is false for a zombie: it holds nothing any more and only waits to be
+// reaped. A zombie with threads has lost its first thread only: it may live for
+// long, and while it exits its children haven't fallen to the keeper yet.
+func (s procStat) alive() bool {
+	return s.pid != 0 && (s.state != 'Z' && s.state != 'X' || s.threads > 1)
+}
 
 func (p procfs) path(pid int, rest string) string {
 	return p.root + "/" + strconv.Itoa(pid) + "/" + rest
@@ -58,11 +63,12 @@ func parseStat(line []byte) (procStat, error) {
 	pid, err1 := strconv.Atoi(string(line[:open-1]))
 	ppid, err2 := strconv.Atoi(string(fields[1]))
 	group, err3 := strconv.Atoi(string(fields[2]))
-	start, err4 := strconv.ParseUint(string(fields[19]), 10, 64)
-	if err1 != nil || err2 != nil || err3 != nil || err4 != nil {
+	threads, err4 := strconv.Atoi(string(fields[17]))
+	start, err5 := strconv.ParseUint(string(fields[19]), 10, 64)
+	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 		return procStat{}, bad
 	}
-	return procStat{pid: pid, ppid: ppid, group: group, state: fields[0][0], start: start}, nil
+	return procStat{pid: pid, ppid: ppid, group: group, state: fields[0][0], threads: threads, start: start}, nil
 }
 
 // children reads the children of pid's first thread, to which orphans fall;
@@ -82,12 +88,48 @@ func (p procfs) children(pid int) ([]int, error) {
 }
 
 // marked says whether a process was started with all these environment entries.
+// One that is exiting has no environment any more and still keeps its children
+// from falling to the keeper; it counts as marked, because it will be gone in a
+// moment and whoever waits for it sees the children.
 func (p procfs) marked(pid int, entries []string) bool {
 	if len(entries) == 0 {
 		return false
 	}
 	env, err := os.ReadFile(p.path(pid, "environ"))
-	return err == nil && hasEntries(env, entries)
+	if err == nil && len(env) > 0 {
+		return hasEntries(env, entries)
+	}
+	if env = p.threadsEnviron(pid); len(env) > 0 { // the first thread has ended before the others
+		return hasEntries(env, entries)
+	}
+	return p.exiting(pid)
+}
+
+func (p procfs) threadsEnviron(pid int) []byte {
+	names, _ := os.ReadDir(p.path(pid, "task"))
+	for _, n := range names {
+		if env, _ := os.ReadFile(p.path(pid, "task/"+n.Name()+"/environ")); len(env) > 0 {
+			return env
+		}
+	}
+	return nil
+}
+
+// exiting is true from when a process has given back its memory until it is a
+// zombie. A program without any environment has memory.
+func (p procfs) exiting(pid int) bool {
+	st, err := p.stat(pid)
+	if err != nil || !st.alive() {
+		return false
+	}
+	names, _ := os.ReadDir(p.path(pid, "task"))
+	for _, n := range names {
+		size, err := os.ReadFile(p.path(pid, "task/"+n.Name()+"/statm"))
+		if err == nil && !bytes.HasPrefix(size, []byte("0 ")) {
+			return false
+		}
+	}
+	return true
 }
 
 // hasEntries says whether env, of NUL-terminated entries, has all of these.

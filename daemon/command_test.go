@@ -1,0 +1,108 @@
+package daemon
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"gopm/ecosystem"
+)
+
+func TestBuildCommandEnvironment(t *testing.T) {
+	t.Parallel()
+	a := &app{spec: spec("web"), inherited: []string{"PATH=/bin", "name=shell", "A=shell", "broken"}}
+	a.spec.Env.Vars = map[string]string{"A": "file", "pm_id": "77"}
+	a.spec.Command.Args = []string{"x"}
+	c := buildCommand(a, &instance{id: 5, index: 1}, account{}, "/home/x/.gopm")
+	slices.Sort(c.Env)
+	want := []string{"A=file", "GOPM_HOME=/home/x/.gopm", "NODE_APP_INSTANCE=1", "PATH=/bin", "name=web", "namespace=default", "pm_id=5"}
+	if !slices.Equal(c.Env, want) {
+		t.Errorf("env %q\nwant %q", c.Env, want)
+	}
+	if !slices.Equal(c.Argv, []string{"/bin/web", "x"}) || c.Dir != "/" {
+		t.Errorf("argv %q in %q", c.Argv, c.Dir)
+	}
+	for _, m := range c.Marker {
+		if !slices.Contains(c.Env, m) {
+			t.Errorf("marker %q is not in the environment", m)
+		}
+	}
+}
+
+func TestTargets(t *testing.T) {
+	t.Parallel()
+	logs := func(f func(*ecosystem.Logs), n int) ecosystem.App {
+		return spec("a b/c", func(a *ecosystem.App) { a.Scale.Instances = n; f(&a.Logs) })
+	}
+	tests := []struct {
+		name     string
+		app      ecosystem.App
+		index    int
+		out, err string
+	}{
+		{"default", logs(func(*ecosystem.Logs) {}, 1), 0, "/l/a-b-c-out.log", "/l/a-b-c-error.log"},
+		{"several", logs(func(*ecosystem.Logs) {}, 2), 1, "/l/a-b-c-out-1.log", "/l/a-b-c-error-1.log"},
+		{"explicit, several", logs(func(l *ecosystem.Logs) { l.Out, l.Err = "/x/o.log", "/x/e.log" }, 2), 0, "/x/o-0.log", "/x/e-0.log"},
+		{"shared by its name", logs(func(l *ecosystem.Logs) { l.Out, l.Err = "/x/o", "/dev/stderr" }, 2), 1, "/x/o", "/dev/stderr"},
+		{"disabled", logs(func(l *ecosystem.Logs) { l.Disabled, l.Out = true, "/x" }, 1), 0, "", ""},
+	}
+	for _, tt := range tests {
+		out, err := targets(tt.app, tt.index, account{}, "/l")
+		if out.Path != tt.out || err.Path != tt.err {
+			t.Errorf("%s: %q and %q, want %q and %q", tt.name, out.Path, err.Path, tt.out, tt.err)
+		}
+	}
+}
+
+func TestFileNameKeepsLogsInTheirFolder(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"../../etc/x", "a/b", "ü ö", "..", "a\nb"} {
+		path := filepath.Join("/l", fileName(name)+"-out.log")
+		if filepath.Dir(path) != "/l" || strings.ContainsAny(path, "\n ") {
+			t.Errorf("%q becomes %q", name, path)
+		}
+	}
+}
+
+func TestParseStat(t *testing.T) {
+	t.Parallel()
+	line := "42 (a) b (x) S 1 42 42 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 1 0 12345 1000000 300 18446744073709551615 1 1"
+	cpu, memory, ok := parseStat([]byte(line))
+	if !ok || cpu != 3*time.Second || memory != 300*4096 {
+		t.Errorf("parseStat = %v, %d, %v; want 3s, %d, true", cpu, memory, ok, 300*4096)
+	}
+	for _, bad := range []string{"", "42 (a", "42 (a) S 1", "42 (a) " + strings.Repeat("x ", 30)} {
+		if _, _, ok := parseStat([]byte(bad)); ok {
+			t.Errorf("parseStat accepts %q", bad)
+		}
+	}
+}
+
+func TestSamplerAverages(t *testing.T) {
+	t.Parallel()
+	s, in := newSampler(), &instance{}
+	began := time.Unix(1000, 0)
+	at := func(after, cpu time.Duration, incarnation uint64) look {
+		return look{incarnation: incarnation, at: began.Add(after), cpu: cpu}
+	}
+	steps := []struct {
+		name       string
+		look       look
+		cpu        float64
+		sinceStart bool
+	}{
+		{"first: since the start", at(10*time.Second, time.Second, 1), 10, true},
+		{"too soon: since the start", at(10*time.Second+100*time.Millisecond, time.Second, 1), 100 * 1 / 10.1, true},
+		{"since the first look", at(12*time.Second, 2*time.Second, 1), 50, false},
+		{"too long ago", at(100*time.Second, 10*time.Second, 1), 10, true},
+		{"another run", at(102*time.Second, 51*time.Second, 2), 50, true},
+	}
+	for _, step := range steps {
+		u := s.since(in, step.look, began)
+		if diff := u.CPU - step.cpu; diff > 0.01 || diff < -0.01 || u.SinceStart != step.sinceStart {
+			t.Errorf("%s: %.2f %% since start %v, want %.2f %v", step.name, u.CPU, u.SinceStart, step.cpu, step.sinceStart)
+		}
+	}
+}

@@ -1,0 +1,233 @@
+package daemon
+
+import (
+	"net/http"
+	"os"
+	"runtime"
+	"strconv"
+
+	"gopm/daemon/api"
+	"gopm/logs"
+)
+
+func cpus() int { return runtime.NumCPU() }
+
+func (d *Daemon) ping(*http.Request) (any, error) {
+	p := api.Ping{Version: d.cfg.Version, Pid: os.Getpid(), Home: d.cfg.Home.Dir, Started: d.started}
+	if d.cfg.Keeper != nil {
+		p.KeeperPid = d.cfg.Keeper.Pid()
+	}
+	return p, nil
+}
+
+// targeted is the selection of a request's query; no target means all.
+func (d *Daemon) targeted(r *http.Request) (*table, []*instance, error) {
+	t := d.table.Load()
+	targets := r.URL.Query()["target"]
+	if len(targets) == 0 {
+		return t, t.all(), nil
+	}
+	picked, err := t.selection(targets)
+	return t, picked, err
+}
+
+func (d *Daemon) listInstances(r *http.Request) (any, error) {
+	t, picked, err := d.targeted(r)
+	if err != nil {
+		return nil, err
+	}
+	usage := d.usage.look(picked)
+	rows := make([]api.Instance, 0, len(picked))
+	for _, in := range picked {
+		if a := t.owner(in); a != nil {
+			rows = append(rows, row(a, in, usage[in]))
+		}
+	}
+	return rows, nil
+}
+
+func (d *Daemon) listDetails(r *http.Request) (any, error) {
+	t, picked, err := d.targeted(r)
+	if err != nil {
+		return nil, err
+	}
+	deep := r.URL.Query().Get("deep") != ""
+	usage := d.usage.look(picked)
+	details := make([]api.Detail, 0, len(picked))
+	for _, in := range picked {
+		a := t.owner(in)
+		if a == nil {
+			continue
+		}
+		detail := d.detail(a, in, usage[in])
+		if deep {
+			d.deepen(&detail, in)
+		}
+		details = append(details, detail)
+	}
+	return details, nil
+}
+
+// kill ends the daemon once every app is down; the answer comes after that.
+func (d *Daemon) kill(r *http.Request) (any, error) {
+	t := d.table.Load()
+	d.log("kill: stopping all apps")
+	out := gather(t.all(), func(in *instance) (api.Started, string) { return api.Started{ID: in.id}, api.DidStop })
+	d.end()
+	for _, in := range t.all() {
+		if _, err := in.proc.Await(r.Context(), isStopped); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// lastOutput is what the present or last run of an instance wrote.
+func (d *Daemon) lastOutput(r *http.Request) (any, error) {
+	_, picked, err := d.targeted(r)
+	if err != nil {
+		return nil, err
+	}
+	n, err := strconv.Atoi(r.URL.Query().Get("lines"))
+	if err != nil || n < 0 || len(picked) != 1 {
+		return nil, api.Errorf(api.KindInvalid, "want one target and a number of lines")
+	}
+	in := picked[0]
+	var out api.Output
+	if m := in.marks.Load(); m != nil {
+		out.Out, out.Err = written(r, in.out, m.out, n), written(r, in.err, m.err, n)
+	}
+	return out, nil
+}
+
+func written(r *http.Request, s *logs.Stream, m logs.Mark, n int) []string {
+	if s.Flush(r.Context()) != nil {
+		return nil
+	}
+	lines, err := s.Since(m, n)
+	if err != nil {
+		return []string{"(cannot read the log: " + err.Error() + ")"}
+	}
+	return lines
+}
+
+// watch streams the targets' rows: all of them first, then each that changes.
+func (d *Daemon) watch(r *http.Request, send func(any) error) error {
+	f := d.hub.subscribe() // before looking, so that nothing is missed in between
+	defer d.hub.unsubscribe(f)
+	t, picked, err := d.targeted(r)
+	if err != nil {
+		return err
+	}
+	watched := map[any]bool{}
+	for _, in := range picked {
+		watched[in] = true
+		if err := d.sendRow(t, in, send); err != nil {
+			return err
+		}
+	}
+	for {
+		select {
+		case <-r.Context().Done():
+			return nil
+		case <-d.closing:
+			return nil
+		case <-f.wake:
+		}
+		for _, key := range f.take() {
+			if in, ok := key.(*instance); ok && watched[in] {
+				if err := d.sendRow(d.table.Load(), in, send); err != nil {
+					return err
+				}
+			}
+		}
+	}
+}
+
+func (d *Daemon) sendRow(t *table, in *instance, send func(any) error) error {
+	a := t.owner(in)
+	if a == nil {
+		return nil // deleted meanwhile
+	}
+	return send(row(a, in, api.Usage{}))
+}
+
+// followLogs sends the targets' log files, then which of them have grown, and the
+// files of instances that come to belong to the targets later.
+func (d *Daemon) followLogs(r *http.Request, send func(any) error) error {
+	follow := r.URL.Query().Get("follow") != ""
+	f := d.hub.subscribe()
+	defer d.hub.unsubscribe(f)
+	if follow {
+		defer d.pump.Grown(func(s *logs.Stream) { f.mark(s) })()
+	}
+	_, picked, err := d.targeted(r)
+	if err != nil {
+		return err
+	}
+	at := map[*logs.Stream]int{}
+	if err := send(api.LogEvent{Sources: d.sources(r, picked, at)}); err != nil || !follow {
+		return err
+	}
+	for {
+		select {
+		case <-r.Context().Done():
+			return nil
+		case <-d.closing:
+			return d.sendLast(at, send)
+		case <-f.wake:
+		}
+		if err := send(d.logChanges(r, f.take(), at)); err != nil {
+			return err
+		}
+	}
+}
+
+// sendLast lets a follower read what the apps wrote while they were being stopped.
+func (d *Daemon) sendLast(at map[*logs.Stream]int, send func(any) error) error {
+	var e api.LogEvent
+	for _, i := range at {
+		e.Grown = append(e.Grown, i)
+	}
+	return send(e)
+}
+
+// sources are the log files of instances that are not in at yet; shared files
+// appear once.
+func (d *Daemon) sources(r *http.Request, picked []*instance, at map[*logs.Stream]int) []api.LogSource {
+	var found []api.LogSource
+	for _, in := range picked {
+		for _, s := range []*logs.Stream{in.out, in.err} {
+			if _, known := at[s]; known {
+				continue
+			}
+			_ = s.Flush(r.Context())
+			at[s] = len(at)
+			found = append(found, logSource(in, s))
+		}
+	}
+	return found
+}
+
+func logSource(in *instance, s *logs.Stream) api.LogSource {
+	src := api.LogSource{App: in.name, ID: in.id, Err: s == in.err, Path: s.Stats().Path}
+	for _, e := range s.Index() {
+		src.Index = append(src.Index, api.LogIndex{Inode: e.Inode, Offset: e.Offset, Time: e.Time})
+	}
+	return src
+}
+
+func (d *Daemon) logChanges(r *http.Request, keys []any, at map[*logs.Stream]int) api.LogEvent {
+	var e api.LogEvent
+	if _, picked, err := d.targeted(r); err == nil {
+		e.Sources = d.sources(r, picked, at)
+	}
+	for _, key := range keys {
+		if s, ok := key.(*logs.Stream); ok {
+			if i, known := at[s]; known {
+				e.Grown = append(e.Grown, i)
+			}
+		}
+	}
+	return e
+}

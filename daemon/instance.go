@@ -1,0 +1,201 @@
+package daemon
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"gopm/daemon/api"
+	"gopm/daemon/supervise"
+)
+
+// ready is an app's new version with everything worked out that can fail before
+// anything is started or stopped.
+type ready struct {
+	app     *app
+	account account
+	policy  supervise.Policy
+}
+
+func (d *Daemon) prepare(a *app) (ready, error) {
+	acc, err := lookupAccount(a.spec.Command)
+	if err != nil {
+		return ready{}, fmt.Errorf("%s: %v", a.spec.Name, err)
+	}
+	pol, err := buildPolicy(a.spec)
+	if err != nil {
+		return ready{}, err
+	}
+	a.user = acc.name
+	return ready{app: a, account: acc, policy: pol}, nil
+}
+
+// launch makes the instances that an app lacks; they are not started.
+func (d *Daemon) launch(r ready, nextID int) error {
+	for index := len(r.app.instances); index < r.app.spec.Scale.Instances; index++ {
+		in, err := d.newInstance(r, nextID, index)
+		if err != nil {
+			return err
+		}
+		r.app.instances = append(r.app.instances, in)
+		nextID++
+	}
+	return nil
+}
+
+func (d *Daemon) newInstance(r ready, id, index int) (*instance, error) {
+	spec := r.app.spec
+	in := &instance{id: id, index: index, name: spec.Name}
+	outTo, errTo := targets(spec, index, r.account, d.cfg.Home.Logs())
+	var err error
+	if in.out, err = d.pump.Open(outTo); err != nil {
+		return nil, fmt.Errorf("%s: cannot log stdout: %v", spec.Name, err)
+	}
+	if in.err, err = d.pump.Open(errTo); err != nil {
+		in.out.Close()
+		return nil, fmt.Errorf("%s: cannot log stderr: %v", spec.Name, err)
+	}
+	in.proc = supervise.New(d.processConfig(r, in))
+	return in, nil
+}
+
+func (d *Daemon) processConfig(r ready, in *instance) supervise.Config {
+	var before supervise.Snapshot
+	return supervise.Config{
+		Command: buildCommand(r.app, in, r.account, d.cfg.Home.Dir),
+		Policy:  r.policy,
+		Kernel:  d.kernel,
+		Clock:   supervise.SystemClock(),
+		Jitter:  jitter,
+		Stdio:   in.stdio,
+		OnSpawn: func(pid int, start uint64) {
+			if d.cfg.Keeper != nil {
+				d.cfg.Keeper.Spawned(pid, start, int(r.policy.KillSignal), r.policy.KillTimeout)
+			}
+		},
+		OnGone: func(pid int) {
+			if d.cfg.Keeper != nil {
+				d.cfg.Keeper.Gone(pid)
+			}
+		},
+		OnChange: func(s supervise.Snapshot) {
+			d.hub.tell(in)
+			if line := describe(before, s); line != "" {
+				d.log("%s:%d (id %d) %s", in.name, in.index, in.id, line)
+			}
+			before = s
+		},
+	}
+}
+
+// stdio gives a new run its pipes, and remembers where its output begins.
+func (in *instance) stdio() (out, err *os.File, e error) {
+	in.marks.Store(&marks{out: in.out.Mark(), err: in.err.Mark()})
+	if out, e = in.out.ChildFile(); e != nil {
+		return nil, nil, e
+	}
+	if err, e = in.err.ChildFile(); e != nil {
+		out.Close()
+		return nil, nil, e
+	}
+	return out, err, nil
+}
+
+// lastWords are the last lines on stderr of the run that ended last.
+func (in *instance) lastWords(p api.Process) []string {
+	const most = 5
+	m := in.marks.Load()
+	if m == nil || p.LastExit == nil {
+		return nil
+	}
+	if p.LastExit.Incarnation != p.Incarnation {
+		return nil
+	}
+	lines, err := in.err.Since(m.err, most)
+	if err != nil {
+		return nil // not kept in a file that can be read back
+	}
+	return lines
+}
+
+// describe is the daemon's log line for a transition, "" for one that says nothing.
+func describe(before, s supervise.Snapshot) string {
+	var parts []string
+	if s.LastExit != nil && s.LastExit != before.LastExit {
+		parts = append(parts, exitText(*s.LastExit))
+	}
+	if s.Status != before.Status || s.Incarnation != before.Incarnation || s.Clearing && !before.Clearing {
+		parts = append(parts, statusText(before, s))
+	}
+	if s.Killed && !before.Killed {
+		parts = append(parts, "did not end in time: SIGKILL sent")
+	}
+	return strings.Join(parts, "; ")
+}
+
+func statusText(before, s supervise.Snapshot) string {
+	switch {
+	case s.Clearing && !before.Clearing:
+		return "ending what it left behind"
+	case s.Status == supervise.StatusWaiting:
+		return fmt.Sprintf("restart in %v (%d unstable exits in a row)", s.Backoff.Round(time.Millisecond), s.Unstable)
+	case s.Status == supervise.StatusErrored && !s.NextTry.IsZero():
+		return fmt.Sprintf("errored after %d unstable exits in a row; next try at %s", s.Unstable, s.NextTry.Format(time.TimeOnly))
+	case s.Status == supervise.StatusErrored:
+		return fmt.Sprintf("errored after %d unstable exits in a row; it stays down", s.Unstable)
+	case s.Pid != 0 && s.Pid != before.Pid:
+		return fmt.Sprintf("%s, pid %d", s.Status, s.Pid)
+	}
+	return string(s.Status)
+}
+
+func exitText(e supervise.Exit) string {
+	why := fmt.Sprintf("exited with code %d", e.Code)
+	switch {
+	case e.Err != "":
+		return "cannot be started: " + e.Err
+	case e.OOM:
+		why = "was killed by the kernel: out of memory"
+	case e.Signal != 0:
+		why = "was ended by " + signalName(e.Signal)
+	}
+	return fmt.Sprintf("%s after %v", why, e.Uptime.Round(time.Millisecond))
+}
+
+// adjust brings an instance to a new version of its app; a running program keeps
+// what it was started with until it is restarted.
+func (d *Daemon) adjust(r ready, in *instance) error {
+	outTo, errTo := targets(r.app.spec, in.index, r.account, d.cfg.Home.Logs())
+	if err := in.out.Retarget(outTo); err != nil {
+		return fmt.Errorf("%s: cannot log stdout: %v", in.name, err)
+	}
+	if err := in.err.Retarget(errTo); err != nil {
+		return fmt.Errorf("%s: cannot log stderr: %v", in.name, err)
+	}
+	in.proc.Configure(buildCommand(r.app, in, r.account, d.cfg.Home.Dir), r.policy)
+	return nil
+}
+
+// dispose ends an instance for good: its program, then its streams.
+func (d *Daemon) dispose(in *instance) {
+	in.proc.Close()
+	in.out.Close()
+	in.err.Close()
+	d.usage.forget(in)
+}
+
+// isUp says whether an app has an instance that should be running and is not in
+// trouble for good.
+func isUp(a *app) bool {
+	for _, in := range a.instances {
+		if s := in.proc.Snapshot(); s.Status != supervise.StatusStopped && s.Status != supervise.StatusErrored {
+			return true
+		}
+	}
+	return false
+}
+
+// signalName is "SIGKILL" for 9.
+func signalName(s syscall.Signal) string { return supervise.SignalName(s) }

@@ -1,0 +1,96 @@
+package daemon
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+// limiter restarts instances that pass their app's max_memory_restart: the whole
+// tree, twice in a row. While no app has a limit it has no goroutine and no timer.
+type limiter struct {
+	d     *Daemon
+	every time.Duration
+	mu    sync.Mutex // guards stop and done
+	stop  chan struct{}
+	done  chan struct{}
+}
+
+const memoryInterval = 5 * time.Second
+
+func newLimiter(d *Daemon) *limiter { return &limiter{d: d, every: memoryInterval} }
+
+// look starts or ends the measuring, after the table has changed.
+func (l *limiter) look() {
+	needed := false
+	for _, a := range l.d.table.Load().apps {
+		needed = needed || a.spec.Restart.MaxMemory > 0
+	}
+	if !needed {
+		l.close()
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stop == nil {
+		l.stop, l.done = make(chan struct{}), make(chan struct{})
+		go l.run(l.stop, l.done) // ended by close, which waits for it
+	}
+}
+
+func (l *limiter) close() {
+	l.mu.Lock()
+	stop, done := l.stop, l.done
+	l.stop, l.done = nil, nil
+	l.mu.Unlock()
+	if stop != nil {
+		close(stop)
+		<-done
+	}
+}
+
+func (l *limiter) run(stop <-chan struct{}, done chan<- struct{}) {
+	defer close(done)
+	ticker := time.NewTicker(l.every)
+	defer ticker.Stop()
+	over := map[*instance]uint64{} // the incarnation that was over its limit at the last look
+	for {
+		select {
+		case <-stop:
+			return
+		case <-ticker.C:
+			over = l.measure(over)
+		}
+	}
+}
+
+// measure looks at every instance with a limit and restarts those that were over
+// it the last time, too.
+func (l *limiter) measure(before map[*instance]uint64) map[*instance]uint64 {
+	over := map[*instance]uint64{}
+	for _, a := range l.d.table.Load().apps {
+		limit := a.spec.Restart.MaxMemory
+		if limit <= 0 {
+			continue
+		}
+		for _, in := range a.instances {
+			s := in.proc.Snapshot()
+			if s.Pid == 0 {
+				continue
+			}
+			used := treeMemory(tree(s.Pid))
+			switch {
+			case used <= limit:
+			case before[in] == s.Incarnation:
+				cause := fmt.Sprintf("memory %s > %s", megabytes(used), megabytes(limit))
+				l.d.log("%s:%d (id %d) restarting: %s", in.name, in.index, in.id, cause)
+				in.proc.Restart(cause)
+			default:
+				over[in] = s.Incarnation
+			}
+		}
+	}
+	return over
+}
+
+func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/(1<<20)) }

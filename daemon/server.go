@@ -1,0 +1,123 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"gopm/daemon/api"
+)
+
+// route is one line of the API: what answers a method and path. A handler's value
+// is sent as JSON; a stream sends values itself until its reader goes away.
+type route struct {
+	method, path string
+	handle       func(*http.Request) (any, error)
+	stream       func(*http.Request, func(any) error) error
+}
+
+func (d *Daemon) routes() []route {
+	return []route{
+		{"GET", api.PathPing, d.ping, nil},
+		{"GET", api.PathInstances, d.listInstances, nil},
+		{"GET", api.PathDetails, d.listDetails, nil},
+		{"GET", api.PathOutput, d.lastOutput, nil},
+		{"GET", api.PathWatch, nil, d.watch},
+		{"GET", api.PathLogs, nil, d.followLogs},
+		{"POST", api.PathApply, posted(d.apply), nil},
+		{"POST", api.PathStart, posted(d.start), nil},
+		{"POST", api.PathRestart, posted(d.restart), nil},
+		{"POST", api.PathStop, posted(d.stop), nil},
+		{"POST", api.PathDelete, posted(d.remove), nil},
+		{"POST", api.PathKill, d.kill, nil},
+	}
+}
+
+// maxBody bounds a request: some ten thousand apps.
+const maxBody = 64 << 20
+
+func newServer(d *Daemon) *http.Server {
+	mux := http.NewServeMux()
+	for _, r := range d.routes() {
+		mux.Handle(r.method+" "+r.path, r)
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		fail(w, api.Errorf(api.KindNotFound, "no route %s %s: is the command line of another version than the daemon?", r.Method, r.URL.Path))
+	})
+	return &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 5 * time.Second}
+}
+
+// drain lets the answers that are under way end, then closes what is left.
+func drain(srv *http.Server, failed <-chan error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if srv.Shutdown(ctx) != nil {
+		srv.Close()
+	}
+	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("cannot serve: %v", err)
+	}
+	return nil
+}
+
+func (r route) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	req.Body = http.MaxBytesReader(w, req.Body, maxBody)
+	if r.stream != nil {
+		r.serveStream(w, req)
+		return
+	}
+	v, err := r.handle(req)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v) // a reader that went away concerns nobody
+}
+
+// serveStream sends values as lines. An error before the first value is a status.
+func (r route) serveStream(w http.ResponseWriter, req *http.Request) {
+	begun := false
+	enc := json.NewEncoder(w)
+	flush := http.NewResponseController(w)
+	err := r.stream(req, func(v any) error {
+		if !begun {
+			w.Header().Set("Content-Type", "application/x-ndjson")
+			begun = true
+		}
+		if err := enc.Encode(v); err != nil {
+			return err
+		}
+		return flush.Flush()
+	})
+	if err != nil && !begun {
+		fail(w, err)
+	}
+}
+
+func fail(w http.ResponseWriter, err error) {
+	var known *api.Error
+	if !errors.As(err, &known) {
+		known = api.Errorf(api.KindInternal, "%v", err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(known.Kind.Status())
+	_ = json.NewEncoder(w).Encode(known)
+}
+
+// posted decodes a request's body strictly and calls f.
+func posted[In any](f func(context.Context, In) (api.Outcome, error)) func(*http.Request) (any, error) {
+	return func(r *http.Request) (any, error) {
+		var in In
+		dec := json.NewDecoder(r.Body)
+		dec.DisallowUnknownFields()
+		if err := dec.Decode(&in); err != nil && !errors.Is(err, io.EOF) {
+			return nil, api.Errorf(api.KindInvalid, "cannot read the request: %v; is the command line of another version than the daemon?", err)
+		}
+		return f(r.Context(), in)
+	}
+}

@@ -1,0 +1,118 @@
+package daemon
+
+import (
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"gopm/daemon/supervise"
+	"gopm/ecosystem"
+	"gopm/logs"
+)
+
+// table is an immutable list of apps in the order they were first started. A
+// change makes a new table; readers never wait for a change.
+type table struct {
+	apps []*app
+}
+
+// app is an immutable version of one app. Its instances are shared between
+// versions: they live on when the app around them changes.
+type app struct {
+	spec      ecosystem.App
+	origin    string   // absolute path of its file; "" = command line
+	inherited []string // what its first start took from the user's shell
+	user      string   // the name it runs as, for display
+	created   time.Time
+	instances []*instance // by number, 0…n-1
+}
+
+// instance is one running copy of an app. All of its fields but the atomic one
+// are set once; what changes lives in the process and the streams.
+type instance struct {
+	id       int
+	index    int
+	name     string
+	proc     *supervise.Process
+	out, err *logs.Stream
+	marks    atomic.Pointer[marks] // where the output of the present run begins
+}
+
+type marks struct{ out, err logs.Mark }
+
+func (t *table) app(name string) *app {
+	for _, a := range t.apps {
+		if a.spec.Name == name {
+			return a
+		}
+	}
+	return nil
+}
+
+// owner is the app an instance belongs to in this table, nil when it is gone.
+func (t *table) owner(in *instance) *app {
+	a := t.app(in.name)
+	if a == nil || !slices.Contains(a.instances, in) {
+		return nil
+	}
+	return a
+}
+
+func (t *table) all() []*instance {
+	return t.where(func(*app, *instance) bool { return true })
+}
+
+func (t *table) where(keep func(*app, *instance) bool) []*instance {
+	var found []*instance
+	for _, a := range t.apps {
+		for _, in := range a.instances {
+			if keep(a, in) {
+				found = append(found, in)
+			}
+		}
+	}
+	return found
+}
+
+// with is the table with a in the place of the app of that name, or at the end.
+func (t *table) with(a *app) *table {
+	next := &table{apps: slices.Clone(t.apps)}
+	for i, old := range next.apps {
+		if old.spec.Name == a.spec.Name {
+			next.apps[i] = a
+			return next
+		}
+	}
+	next.apps = append(next.apps, a)
+	return next
+}
+
+// without is the table less some instances; an app with none left goes too.
+func (t *table) without(gone []*instance) *table {
+	next := &table{}
+	for _, a := range t.apps {
+		left := slices.DeleteFunc(slices.Clone(a.instances), func(in *instance) bool { return slices.Contains(gone, in) })
+		if len(left) == 0 {
+			continue
+		}
+		if len(left) == len(a.instances) {
+			next.apps = append(next.apps, a)
+			continue
+		}
+		smaller := *a
+		smaller.instances = left
+		smaller.spec.Scale.Instances = len(left)
+		next.apps = append(next.apps, &smaller)
+	}
+	return next
+}
+
+// nextID is one above the highest id; ids begin at 0 again with an empty table,
+// as pm2's do.
+func (t *table) nextID() int {
+	next := 0
+	for _, in := range t.all() {
+		next = max(next, in.id+1)
+	}
+	return next
+}

@@ -1,0 +1,62 @@
+package daemon
+
+import (
+	"gopm/daemon/api"
+	"gopm/daemon/supervise"
+	"gopm/logs"
+)
+
+// row is what the list shows of an instance. Its mode is what it runs as, whatever
+// its file asks for: there is only fork yet.
+func row(a *app, in *instance, usage api.Usage) api.Instance {
+	s := in.proc.Snapshot()
+	out, err := in.out.Stats(), in.err.Stats()
+	i := api.Instance{
+		ID: in.id, Name: a.spec.Name, Namespace: a.spec.Namespace, Version: a.spec.Version,
+		Mode: "fork", Index: in.index, User: a.user,
+		Origin: a.origin, EnvName: a.spec.Env.Selected,
+		Process: process(s), Usage: usage,
+		LogStatus: firstOf(out.Error, err.Error), Dropped: out.Dropped + err.Dropped,
+	}
+	i.Process.MinUptime = a.spec.Restart.MinUptime.Milliseconds()
+	return i
+}
+
+func firstOf(texts ...string) string {
+	for _, t := range texts {
+		if t != "" {
+			return t
+		}
+	}
+	return ""
+}
+
+func process(s supervise.Snapshot) api.Process {
+	p := api.Process{
+		Status: string(s.Status), Pid: s.Pid, Incarnation: s.Incarnation, Started: s.Started,
+		Restarts: s.Restarts, Unstable: s.Unstable, NextTry: s.NextTry,
+		Clearing: s.Clearing, Killed: s.Killed, Cause: s.RestartCause,
+	}
+	if e := s.LastExit; e != nil {
+		p.LastExit = &api.Exit{
+			At: e.At, Code: e.Code, Core: e.CoreDump, OOM: e.OOM, Error: e.Err,
+			UptimeMS: e.Uptime.Milliseconds(), Requested: e.Requested,
+		}
+		if e.Signal != 0 {
+			p.LastExit.Signal = signalName(e.Signal)
+		}
+	}
+	return p
+}
+
+func (d *Daemon) detail(a *app, in *instance, usage api.Usage) api.Detail {
+	return api.Detail{
+		Instance: row(a, in, usage), App: a.spec, Argv: a.spec.Command.Argv(),
+		Created: a.created, Out: logInfo(in.out), Err: logInfo(in.err),
+	}
+}
+
+func logInfo(s *logs.Stream) api.LogInfo {
+	st := s.Stats()
+	return api.LogInfo{Path: st.Path, Bytes: st.Bytes, Dropped: st.Dropped, Error: st.Error, Rotations: st.Rotations}
+}
