@@ -1,0 +1,207 @@
+package cmd
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gopm/daemon/api"
+	"gopm/ecosystem"
+)
+
+func (c *cli) infoCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:     "describe TARGET...",
+		Aliases: []string{"info", "desc", "show"},
+		Short:   "Tell everything about an app",
+		Long:    "Tell everything about the instances of an app. A target is " + targetHelp,
+		Args:    needTargets,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			targets, err := c.targetNames(cmd.Context(), args)
+			if err != nil {
+				return err
+			}
+			query := api.Targeted(targets...)
+			query.Set("deep", "1")
+			var details []api.Detail
+			if err := c.client.Get(cmd.Context(), api.PathDetails, query, &details); err != nil {
+				return err
+			}
+			for _, d := range details {
+				if err := c.printInfo(d); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+}
+
+// printInfo prints one instance; pm2's lines first, then ours.
+func (c *cli) printInfo(d api.Detail) error {
+	fmt.Fprintf(c.out, " Describing process with id %d - name %s\n", d.ID, d.Name)
+	now := time.Now()
+	rows := append(stateRows(d, now), programRows(d)...)
+	rows = append(rows, policyRows(d.App)...)
+	rows = append(rows, logRows(d)...)
+	width, _ := terminalSize(c.out)
+	var cells [][]string
+	for _, r := range rows {
+		if r[1] == "" {
+			continue
+		}
+		value := clip(printable(r[1]), width-32)
+		if r[0] == "status" {
+			value = c.paint(statusColour(d.Process.Status), value)
+		}
+		cells = append(cells, []string{c.paint(bold, r[0]), value})
+	}
+	if err := render(c.out, cells); err != nil {
+		return fmt.Errorf("cannot print: %v", err)
+	}
+	c.printLastWords(d)
+	return nil
+}
+
+// clip shortens text to a number of columns; none given means no limit.
+func clip(s string, columns int) string {
+	runes := []rune(s)
+	const sensible = 20
+	if columns < sensible || len(runes) <= columns {
+		return s
+	}
+	return string(runes[:columns-1]) + "…"
+}
+
+type infoRow = [2]string
+
+func stateRows(d api.Detail, now time.Time) []infoRow {
+	p := d.Process
+	rows := []infoRow{
+		{"status", statusText(p, now)},
+		{"name", d.Name},
+		{"namespace", d.Namespace},
+		{"version", orElse(d.Version, "N/A")},
+		{"restarts", fmt.Sprint(p.Restarts)},
+		{"uptime", uptimeText(d.Instance)},
+		{"pid", pidText(d.Instance)},
+		{"cpu", cpuText(d.Usage)},
+		{"memory", memoryText(d)},
+		{"listens on", strings.Join(d.Ports, ", ")},
+		{"unstable restarts", fmt.Sprint(p.Unstable)},
+		{"last exit", lastExit(p.LastExit, now)},
+		{"last restart because", p.Cause},
+	}
+	if !p.NextTry.IsZero() {
+		rows = append(rows, infoRow{"next restart", fmt.Sprintf("in %s, at %s", duration(max(0, p.NextTry.Sub(now))), p.NextTry.Format(time.DateTime))})
+	}
+	return rows
+}
+
+func memoryText(d api.Detail) string {
+	text := bytesText(d.Usage.Memory)
+	if d.Tree.Processes > 1 {
+		text += fmt.Sprintf(" (with its %d descendants %s)", d.Tree.Processes-1, bytesText(d.Tree.Memory))
+	}
+	return text
+}
+
+func lastExit(e *api.Exit, now time.Time) string {
+	if e == nil {
+		return ""
+	}
+	text := fmt.Sprintf("%s, %s ago, at %s", exitSentence(*e), uptime(now.Sub(e.At)), e.At.Local().Format(time.DateTime))
+	if e.Requested {
+		text += " (by command)"
+	}
+	return text
+}
+
+func programRows(d api.Detail) []infoRow {
+	cmd := d.App.Command
+	rows := []infoRow{
+		{"script path", cmd.Script},
+		{"script args", orElse(strings.Join(cmd.Args, " "), "N/A")},
+		{"interpreter", orElse(cmd.Interpreter, "none")},
+		{"interpreter args", orElse(strings.Join(cmd.InterpreterArgs, " "), "N/A")},
+		{"script id", fmt.Sprint(d.ID)},
+		{"exec cwd", cmd.Cwd},
+		{"exec mode", d.Mode + "_mode"},
+		{"instance", fmt.Sprintf("%d of %d", d.Index, d.App.Scale.Instances)},
+		{"user", d.User},
+		{"watch & reload", "✘"},
+		{"created at", d.Created.Format(time.RFC3339)},
+		{"from", orElse(api.Contract(d.Origin, os.Getenv("HOME")), "command line")},
+	}
+	if d.EnvName != "" {
+		rows = append(rows, infoRow{"environment", "env_" + d.EnvName})
+	}
+	return rows
+}
+
+func policyRows(a ecosystem.App) []infoRow {
+	r := a.Restart
+	restart := "no"
+	if r.Auto {
+		restart = fmt.Sprintf("yes; errored after %d unstable exits in a row", r.MaxRestarts)
+		if !r.MaxExplicit {
+			restart += ", then tried every 30s"
+		}
+	}
+	rows := []infoRow{
+		{"autorestart", restart},
+		{"min uptime", duration(r.MinUptime)},
+		{"stop", fmt.Sprintf("%s, SIGKILL after %s", a.Stop.Signal, duration(a.Stop.Timeout))},
+	}
+	if r.Delay > 0 {
+		rows = append(rows, infoRow{"restart delay", duration(r.Delay)})
+	}
+	if len(r.StopExitCodes) > 0 {
+		rows = append(rows, infoRow{"stop exit codes", strings.Trim(fmt.Sprint(r.StopExitCodes), "[]")})
+	}
+	if r.MaxMemory > 0 {
+		rows = append(rows, infoRow{"max memory restart", bytesText(r.MaxMemory)})
+	}
+	return rows
+}
+
+func logRows(d api.Detail) []infoRow {
+	return []infoRow{
+		{"error log path", logText(d.Err)},
+		{"out log path", logText(d.Out)},
+		{"log rotation", rotationText(d.App.Logs)},
+		{"pid path", d.App.PidFile},
+	}
+}
+
+func logText(l api.LogInfo) string {
+	text := orElse(l.Path, "/dev/null")
+	if l.Dropped > 0 {
+		text += fmt.Sprintf(" (%s dropped)", bytesText(l.Dropped))
+	}
+	if l.Error != "" {
+		text += " (" + l.Error + ")"
+	}
+	return text
+}
+
+func rotationText(l ecosystem.Logs) string {
+	if l.MaxSize <= 0 {
+		return "off"
+	}
+	return fmt.Sprintf("at %s, %d files kept", bytesText(l.MaxSize), l.Retain)
+}
+
+// printLastWords shows what the program wrote to stderr before its last end.
+func (c *cli) printLastWords(d api.Detail) {
+	if len(d.Last) == 0 {
+		return
+	}
+	fmt.Fprintln(c.out, " Last lines on stderr before the last exit")
+	for _, line := range d.Last {
+		fmt.Fprintf(c.out, "   %s\n", printable(line))
+	}
+}

@@ -1,0 +1,119 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+
+	"gopm/daemon/api"
+)
+
+// ensureDaemon starts the daemon if nobody answers, and returns when it does.
+func (c *cli) ensureDaemon(ctx context.Context) error {
+	if c.alive() {
+		return nil
+	}
+	home := c.client.Home()
+	if err := home.Prepare(); err != nil {
+		return err
+	}
+	dir, err := os.Open(home.Dir)
+	if err != nil {
+		return fmt.Errorf("cannot open the home: %v", err)
+	}
+	defer dir.Close() // ends the lock
+	if err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX); err != nil {
+		return fmt.Errorf("cannot lock the home %s: %v", home.Dir, err)
+	}
+	if c.alive() { // somebody else has just started it
+		return nil
+	}
+	return launch(ctx, home)
+}
+
+func (c *cli) alive() bool {
+	conn, err := c.client.Home().Dial()
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}
+
+// launch starts keeper and daemon in the background. The daemon says over a pipe
+// that it listens, or why it cannot: nothing is polled.
+func launch(ctx context.Context, home api.Home) error {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("cannot start the daemon: %v", err)
+	}
+	defer r.Close()
+	err = spawnKeeper(home, w)
+	w.Close()
+	if err != nil {
+		return fmt.Errorf("cannot start the daemon: %v", err)
+	}
+	stop := context.AfterFunc(ctx, func() { r.Close() })
+	defer stop()
+	answer, err := io.ReadAll(io.LimitReader(r, 64<<10))
+	text := strings.TrimSpace(string(answer))
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case text == "ok":
+		return nil
+	case text != "":
+		return fmt.Errorf("cannot start the daemon: %s", text)
+	case err != nil:
+		return fmt.Errorf("cannot start the daemon: %v", err)
+	}
+	return fmt.Errorf("cannot start the daemon: it ended without a word; the last lines of %s may tell", home.Log())
+}
+
+func spawnKeeper(home api.Home, handshake *os.File) error {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	log, err := os.OpenFile(home.Log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return fmt.Errorf("cannot write the daemon's log: %v", err)
+	}
+	defer log.Close()
+	if err := log.Chmod(0o600); err != nil { // whatever the umask
+		return fmt.Errorf("cannot protect the daemon's log: %v", err)
+	}
+	p, err := os.StartProcess("/proc/self/exe", []string{"gopm", keeperWord, home.Dir}, &os.ProcAttr{
+		Dir:   "/",
+		Env:   daemonEnviron(),
+		Files: []*os.File{null, log, log, handshake},
+		Sys:   &syscall.SysProcAttr{Setsid: true},
+	})
+	if err != nil {
+		return err
+	}
+	return p.Release()
+}
+
+// daemonEnviron is what the daemon itself needs; apps get their user's environment
+// with the request that starts them, not through the daemon.
+func daemonEnviron() []string {
+	var env []string
+	for _, name := range []string{"PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "GOTRACEBACK", "GODEBUG"} {
+		if v, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+v)
+		}
+	}
+	return env
+}
+
+// noDaemon says whether an error only means that no daemon runs.
+func noDaemon(err error) bool {
+	var e *api.NoDaemonError
+	return errors.As(err, &e)
+}

@@ -1,0 +1,159 @@
+// Package cmd is the command line: it parses flags, asks the daemon, and prints.
+// Every command gets its streams and returns an error; only main exits.
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"gopm/daemon/api"
+	"gopm/ecosystem"
+)
+
+// version is set by the build.
+var version = "dev"
+
+// Exit codes. A usage error, or a file with mistakes, means that nothing was done.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// cli is what all commands share.
+type cli struct {
+	in       io.Reader
+	out, err io.Writer
+	client   *api.Client
+	silent   bool
+	noColor  bool
+}
+
+// usageError is a call that makes no sense.
+type usageError struct{ text string }
+
+func (e usageError) Error() string { return e.text }
+
+func usagef(format string, args ...any) error {
+	return usageError{fmt.Sprintf(format, args...)}
+}
+
+// quiet is an error that has been explained on the screen already.
+type quiet struct{ code int }
+
+func (quiet) Error() string { return "failed" }
+
+// Main runs one command and returns the exit code.
+func Main(args []string, in io.Reader, out, errOut io.Writer) int {
+	if code, ours := runHidden(args, errOut); ours {
+		return code
+	}
+	home, err := api.FindHome(os.Getenv, os.Geteuid())
+	if err != nil {
+		fmt.Fprintln(errOut, "gopm:", err)
+		return exitFailed
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	c := &cli{in: in, out: out, err: errOut, client: api.NewClient(home)}
+	root := c.root()
+	root.SetArgs(args[1:])
+	return c.exitCode(root.ExecuteContext(ctx))
+}
+
+func (c *cli) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "gopm",
+		Short: "A process manager: start, supervise, look, log",
+		Long: `gopm keeps programs of any language running: it starts them from an ecosystem
+file, restarts them when they crash, and rotates their logs.
+
+  gopm start ecosystem.json     start (or update) what the file describes
+  gopm start app.js             start one program
+  gopm ls                       what runs, and how it is
+  gopm logs app                 what it writes
+  gopm info app                 everything about it
+
+Exit codes: 0 done; 1 something failed; 2 the call or the file is wrong, nothing was done.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          noSuchCommand,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if v, _ := cmd.Flags().GetBool("version"); v {
+				return c.printVersion()
+			}
+			return cmd.Help()
+		},
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+	}
+	root.SetOut(c.out)
+	root.SetErr(c.err)
+	root.SetIn(c.in)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usagef("%v (see gopm %s --help)", err, cmd.Name())
+	})
+	root.PersistentFlags().BoolVarP(&c.silent, "silent", "s", false, "print only errors")
+	root.PersistentFlags().BoolVar(&c.noColor, "no-color", false, "no colours on a terminal (as NO_COLOR does)")
+	root.Flags().BoolP("version", "v", false, "print the version")
+	root.AddCommand(c.startCmd(), c.startOrRestartCmd(), c.restartCmd(), c.stopCmd(), c.deleteCmd(),
+		c.listCmd(), c.jlistCmd(), c.infoCmd(), c.logsCmd(), c.killCmd(), c.pingCmd(), c.versionCmd())
+	return root
+}
+
+// noSuchCommand answers an unknown command with the nearest known one.
+func noSuchCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := "see gopm --help"
+	cmd.SuggestionsMinimumDistance = 2
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = "did you mean " + strings.Join(near, " or ") + "? " + hint
+	}
+	return usagef("command not found: %s (%s)", args[0], hint)
+}
+
+// exitCode prints an error and says what the process returns.
+func (c *cli) exitCode(err error) int {
+	var problems ecosystem.Problems
+	var shown quiet
+	var usage usageError
+	var apiErr *api.Error
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &shown):
+		return shown.code
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintln(c.err, "gopm: interrupted")
+		return 130
+	case errors.As(err, &problems):
+		fmt.Fprintln(c.err, problems.Error()) // each names file and line itself
+		return exitUsage
+	case errors.As(err, &usage), errors.As(err, &apiErr) && (apiErr.Kind == api.KindInvalid || apiErr.Kind == api.KindConflict):
+		fmt.Fprintln(c.err, "gopm:", err)
+		return exitUsage
+	}
+	fmt.Fprintln(c.err, "gopm:", err)
+	return exitFailed
+}
+
+// say prints a line for the person at the terminal, unless --silent.
+func (c *cli) say(format string, args ...any) {
+	if !c.silent {
+		fmt.Fprintf(c.out, format+"\n", args...)
+	}
+}
+
+// warn prints a line that is not an error, on stderr.
+func (c *cli) warn(format string, args ...any) {
+	fmt.Fprintf(c.err, format+"\n", args...)
+}

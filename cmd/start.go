@@ -1,0 +1,383 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gopm/daemon/api"
+	"gopm/ecosystem"
+)
+
+// startOptions are the options of start and its relatives that are not fields.
+type startOptions struct {
+	env      string
+	only     []string
+	act      bool // restart also what is unchanged
+	prune    bool
+	takeover bool
+	update   bool
+	wait     time.Duration
+	noWait   bool
+	set      map[string]string // fields given as options
+}
+
+func (c *cli) startCmd() *cobra.Command {
+	o := startOptions{set: map[string]string{}}
+	cmd := &cobra.Command{
+		Use:   "start [FILE|SCRIPT|NAME...] [-- ARGS...]",
+		Short: "Start what a file describes, a program, or a stopped app",
+		Long: `Start an ecosystem file, a program, or apps that are known already.
+
+A file is converged: apps that have changed are restarted, stopped and errored ones
+started, unchanged ones left alone. Without an argument the first of the usual files
+(ecosystem.config.js, ecosystem.json, …) in this folder is used.
+
+It returns when every app has lived its min_uptime, or failed; the exit code is 1 if one
+failed, and the last lines it wrote are shown. Failed apps are tried again by their policy.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			targets, extra := splitDash(cmd, args)
+			return c.start(cmd.Context(), targets, extra, &o)
+		},
+	}
+	addStartFlags(cmd, &o)
+	addFieldFlags(cmd, o.set)
+	cmd.Flags().BoolVarP(&o.act, "force", "f", false, "restart apps that are unchanged, too")
+	return cmd
+}
+
+func (c *cli) startOrRestartCmd() *cobra.Command {
+	o := startOptions{act: true, set: map[string]string{}}
+	cmd := &cobra.Command{
+		Use:   "startOrRestart FILE",
+		Short: "Start the apps of a file; restart those that run",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if args[0] != "-" && !ecosystem.IsFile(args[0]) {
+				return usagef("startOrRestart wants an ecosystem file, got %q; for an app: gopm restart %s", args[0], args[0])
+			}
+			return c.start(cmd.Context(), args, nil, &o)
+		},
+	}
+	addStartFlags(cmd, &o)
+	return cmd
+}
+
+func (c *cli) restartCmd() *cobra.Command {
+	o := startOptions{act: true, set: map[string]string{}}
+	cmd := &cobra.Command{
+		Use:   "restart TARGET...",
+		Short: "Restart apps, or all apps of a file",
+		Long:  "Restart apps; options that are fields change the app for good. With a file its apps get\nwhat the file says now, and are restarted even if nothing changed. A target is " + targetHelp,
+		Args:  needTargets,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.restart(cmd.Context(), args, &o)
+		},
+	}
+	addStartFlags(cmd, &o)
+	addFieldFlags(cmd, o.set)
+	return cmd
+}
+
+func addStartFlags(cmd *cobra.Command, o *startOptions) {
+	f := cmd.Flags()
+	f.StringVar(&o.env, "env", "", "use the env_`NAME` blocks of the file; remembered (default = back to env alone)")
+	f.StringSliceVar(&o.only, "only", nil, "act on these `APPS` of the file only")
+	f.BoolVar(&o.prune, "prune", false, "delete apps that this file no longer has")
+	f.BoolVar(&o.takeover, "takeover", false, "take over apps that belong to another file")
+	f.BoolVarP(&o.update, "update-env", "a", false, "give apps the environment of this shell")
+	f.DurationVar(&o.wait, "wait", 5*time.Second, "wait at most so long for the apps to be up")
+	f.BoolVar(&o.noWait, "no-wait", false, "do not wait for the apps to be up")
+}
+
+// addFieldFlags registers the fields of the table that are options, too.
+func addFieldFlags(cmd *cobra.Command, set map[string]string) {
+	for _, f := range ecosystem.Flags() {
+		v := &fieldValue{set: set, field: f}
+		flag := cmd.Flags().VarPF(v, f.Name, f.Shorthand, f.Usage)
+		if f.Bool {
+			flag.NoOptDefVal = f.NoValue
+		}
+	}
+}
+
+// fieldValue puts the text of an option into the map of fields.
+type fieldValue struct {
+	set   map[string]string
+	field ecosystem.Flag
+}
+
+func (v *fieldValue) String() string { return "" }
+func (v *fieldValue) Type() string {
+	if v.field.Bool {
+		return "bool"
+	}
+	return "value"
+}
+
+func (v *fieldValue) Set(s string) error {
+	v.set[v.field.Field] = s
+	return nil
+}
+
+// splitDash separates what follows "--".
+func splitDash(cmd *cobra.Command, args []string) (targets, extra []string) {
+	if at := cmd.ArgsLenAtDash(); at >= 0 {
+		return args[:at], args[at:]
+	}
+	return args, nil
+}
+
+func (c *cli) start(ctx context.Context, targets, extra []string, o *startOptions) error {
+	if len(targets) == 0 {
+		found, err := ecosystem.Find(".")
+		if err != nil {
+			return usagef("%v", err)
+		}
+		targets = []string{found}
+	}
+	var all api.Outcome
+	for _, target := range targets {
+		out, err := c.startOne(ctx, target, extra, o)
+		if err != nil {
+			return err
+		}
+		c.report(out)
+		all.Apps = append(all.Apps, out.Apps...)
+	}
+	return c.finish(ctx, all, o)
+}
+
+// startOne starts a file, an app that is known, or a program.
+func (c *cli) startOne(ctx context.Context, target string, extra []string, o *startOptions) (api.Outcome, error) {
+	if target == "-" || ecosystem.IsFile(target) {
+		return c.startFile(ctx, target, o)
+	}
+	var out api.Outcome
+	if known, err := c.isKnown(ctx, target); err != nil || known {
+		if err != nil {
+			return out, err
+		}
+		return out, c.client.Post(ctx, api.PathStart, c.targets([]string{target}, o), &out)
+	}
+	if o.env != "" {
+		return out, usagef("--env works with an ecosystem file only, %q is none", target)
+	}
+	app, problems, err := ecosystem.FromCommand(target, extra, o.set, options())
+	c.remark(problems)
+	if err != nil {
+		return out, err
+	}
+	return c.apply(ctx, api.Apply{Apps: []ecosystem.App{app}}, o)
+}
+
+// isKnown says whether a target names something that the daemon has.
+func (c *cli) isKnown(ctx context.Context, target string) (bool, error) {
+	var rows []api.Instance
+	err := c.client.Get(ctx, api.PathInstances, api.Targeted(target), &rows)
+	if err == nil {
+		return true, nil
+	}
+	if _, isAPI := asAPIError(err); noDaemon(err) || isAPI {
+		return false, nil
+	}
+	return false, err
+}
+
+func (c *cli) startFile(ctx context.Context, target string, o *startOptions) (api.Outcome, error) {
+	if len(o.set) > 0 {
+		return api.Outcome{}, usagef("options that are fields (%s) work with a program, not with a file: write them into %s", names(o.set), target)
+	}
+	file, err := c.readFile(ctx, target)
+	if err != nil {
+		return api.Outcome{}, err
+	}
+	env := o.env
+	if env == "" {
+		env = c.rememberedEnv(ctx, file.Path)
+	}
+	apps, problems, err := file.Select(env, o.only)
+	c.remark(problems)
+	if err != nil {
+		return api.Outcome{}, err
+	}
+	return c.apply(ctx, api.Apply{Apps: apps, Origin: file.Path, Names: file.Names()}, o)
+}
+
+// readFile reads an ecosystem file, or standard input, and prints its warnings.
+func (c *cli) readFile(ctx context.Context, target string) (*ecosystem.File, error) {
+	var file *ecosystem.File
+	var err error
+	if target == "-" {
+		file, err = ecosystem.ReadFrom(c.in, options())
+	} else {
+		file, err = ecosystem.Read(ctx, target, options())
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.remark(file.Problems)
+	return file, nil
+}
+
+// rememberedEnv is the --env that the apps of a file were last started with.
+func (c *cli) rememberedEnv(ctx context.Context, origin string) string {
+	var rows []api.Instance
+	if c.client.Get(ctx, api.PathInstances, nil, &rows) != nil {
+		return "" // no daemon: nothing is remembered
+	}
+	for _, r := range rows {
+		if r.Origin == origin && r.EnvName != "" {
+			c.say("using env_%s, as the last time (--env default goes back)", r.EnvName)
+			return r.EnvName
+		}
+	}
+	return ""
+}
+
+func (c *cli) apply(ctx context.Context, req api.Apply, o *startOptions) (api.Outcome, error) {
+	var out api.Outcome
+	if err := c.ensureDaemon(ctx); err != nil {
+		return out, err
+	}
+	req.Environ = environ()
+	req.Act, req.Prune, req.Takeover, req.Update = o.act, o.prune, o.takeover, o.update
+	return out, c.client.Post(ctx, api.PathApply, req, &out)
+}
+
+func (c *cli) restart(ctx context.Context, args []string, o *startOptions) error {
+	var all api.Outcome
+	for _, target := range args {
+		var out api.Outcome
+		var err error
+		if target == "-" || ecosystem.IsFile(target) {
+			out, err = c.startFile(ctx, target, o)
+		} else {
+			err = c.client.Post(ctx, api.PathRestart, c.targets([]string{target}, o), &out)
+		}
+		if err != nil {
+			return err
+		}
+		c.report(out)
+		all.Apps = append(all.Apps, out.Apps...)
+	}
+	return c.finish(ctx, all, o)
+}
+
+func (c *cli) targets(targets []string, o *startOptions) api.Targets {
+	t := api.Targets{Targets: targets, Set: o.set, Update: o.update}
+	if o.update || len(o.set) > 0 {
+		t.Environ = environ()
+		t.Cwd, _ = os.Getwd()
+	}
+	return t
+}
+
+// targetNames replaces files among targets by the names of their apps.
+func (c *cli) targetNames(ctx context.Context, targets []string) ([]string, error) {
+	var all []string
+	for _, target := range targets {
+		if target != "-" && !ecosystem.IsFile(target) {
+			all = append(all, target)
+			continue
+		}
+		file, err := c.readFile(ctx, target)
+		if err != nil {
+			return nil, err
+		}
+		known, err := c.knownOf(ctx, file)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, known...)
+	}
+	return all, nil
+}
+
+// knownOf are the apps of a file that the daemon has; the others are named.
+func (c *cli) knownOf(ctx context.Context, file *ecosystem.File) ([]string, error) {
+	var rows []api.Instance
+	if err := c.client.Get(ctx, api.PathInstances, nil, &rows); err != nil {
+		return nil, err
+	}
+	var known []string
+	for _, name := range file.Names() {
+		if slices.ContainsFunc(rows, func(r api.Instance) bool { return r.Name == name && r.Origin == file.Path }) {
+			known = append(known, name)
+		} else {
+			c.warn("%s: not running from %s", name, file.Path)
+		}
+	}
+	if len(known) == 0 {
+		return nil, fmt.Errorf("no app of %s is in the list", file.Path)
+	}
+	return known, nil
+}
+
+// report prints what a command did, a line per app.
+func (c *cli) report(out api.Outcome) {
+	for _, a := range out.Apps {
+		c.say("%s", outcomeLine(a))
+	}
+	for _, w := range out.Warnings {
+		c.warn("%s", w)
+	}
+}
+
+func outcomeLine(a api.AppOutcome) string {
+	switch a.Did {
+	case api.DidNothing:
+		return fmt.Sprintf("%s: unchanged, left running; new code? gopm restart %s", a.Name, a.Name)
+	case api.IsOrphan:
+		return fmt.Sprintf("%s: not in the file any more, left as it is; gopm delete %s, or --prune", a.Name, a.Name)
+	case api.IsRunning:
+		return fmt.Sprintf("%s: runs already; gopm restart %s starts it anew", a.Name, a.Name)
+	case api.DidStart:
+		return fmt.Sprintf("App [%s] launched (%d instances)", a.Name, len(a.Instances))
+	case api.DidRestart:
+		return fmt.Sprintf("%s: restarted%s", a.Name, because(a.Changes))
+	}
+	return fmt.Sprintf("%s: %s%s", a.Name, a.Did, because(a.Changes))
+}
+
+func because(changes []string) string {
+	if len(changes) == 0 {
+		return ""
+	}
+	return " (changed: " + strings.Join(changes, ", ") + ")"
+}
+
+// remark prints warnings and notes of a file.
+func (c *cli) remark(problems ecosystem.Problems) {
+	for _, p := range problems {
+		switch {
+		case p.Severity == ecosystem.SeverityWarning:
+			c.warn("warning: %s", p)
+		case p.Severity == ecosystem.SeverityNote && !c.silent:
+			c.warn("note: %s", p)
+		}
+	}
+}
+
+func options() ecosystem.Options {
+	dir, err := os.Getwd()
+	if err != nil {
+		dir = "/" // the folder was removed; relative paths will say so
+	}
+	return ecosystem.Options{Environ: environ(), Dir: dir, CPUs: runtime.NumCPU()}
+}
+
+func names(set map[string]string) string {
+	var all []string
+	for name := range set {
+		all = append(all, name)
+	}
+	slices.Sort(all)
+	return strings.Join(all, ", ")
+}
