@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+)
+
+// floorOnly is a bench without managers to find.
+func floorOnly(t *testing.T) *bench {
+	t.Helper()
+	b := &bench{root: t.TempDir(), child: child(t),
+		options: options{size: size{calls: 2, lines: 30_000, logRounds: 1, starts: 1, startApps: []int{2},
+			listApps: []int{3}, idleApps: []int{2}, idle: time.Millisecond}}}
+	supervisor := filepath.Join(b.root, "supervisor")
+	if err := copyFile(b.child, supervisor); err != nil {
+		t.Fatal(err)
+	}
+	b.managers = []manager{floorManager{supervisor, b.child}}
+	return b
+}
+
+// TestScenariosWithTheFloor runs every scenario as small as it goes.
+func TestScenariosWithTheFloor(t *testing.T) {
+	t.Parallel()
+	for _, s := range scenarios {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			b := floorOnly(t)
+			if err := s.run(context.Background(), b); err != nil {
+				t.Fatal(err)
+			}
+			if len(b.report.failures) > 0 || len(b.report.figures) == 0 {
+				t.Fatalf("failures %v, figures %v", b.report.failures, b.report.figures)
+			}
+			if v := b.report.figures[0].of(floorName); !(v > 0) {
+				t.Errorf("%s: %v", b.report.figures[0].Name, v)
+			}
+			entries, err := os.ReadDir(b.root)
+			if err != nil || len(entries) != 1 {
+				t.Errorf("left behind: %v %v", entries, err)
+			}
+		})
+	}
+}
+
+func TestAManagerThatStartsNothing(t *testing.T) {
+	t.Parallel()
+	b := floorOnly(t)
+	b.managers = []manager{pm{label: gopmName, program: "/bin/false", homeVariable: "GOPM_HOME"}}
+	if l := b.begin(context.Background(), b.managers[0], 1); l != nil {
+		t.Error("it counts as started")
+	}
+	if b.report.code(false) != 1 {
+		t.Error("it is no failure")
+	}
+}
+
+func TestListingThatShowsTooFew(t *testing.T) {
+	t.Parallel()
+	b := floorOnly(t)
+	m := pm{label: gopmName, program: "/bin/echo", homeVariable: "GOPM_HOME"}
+	l, err := b.prepare(m, idle(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.complete(l) || b.report.code(false) != 1 {
+		t.Error("it counts as complete")
+	}
+}
+
+func TestEcosystemFile(t *testing.T) {
+	t.Parallel()
+	b := &bench{root: t.TempDir(), child: "/bin/true"}
+	b.size.lines = 5
+	for _, m := range []manager{gopmManager("gopm"), pm2Manager("pm2")} {
+		l, err := b.prepare(m, b.writer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(filepath.Join(l.dir, "ecosystem.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got struct{ Apps []map[string]any }
+		if err := json.Unmarshal(data, &got); err != nil {
+			t.Fatal(err)
+		}
+		_, rotated := got.Apps[0]["max_size"]
+		if len(got.Apps) != 1 || got.Apps[0]["out_file"] != l.apps[0].log || rotated != (m.name() == gopmName) {
+			t.Errorf("%s: %s", m.name(), data)
+		}
+		if !slices.Contains(l.env, "BENCH_ID="+l.id) || !slices.Contains(l.env, "HOME="+l.dir) {
+			t.Errorf("environment %v", l.env)
+		}
+	}
+}
+
+func TestCleanEnvironment(t *testing.T) {
+	t.Parallel()
+	got := cleanEnvironment([]string{"PATH=/bin", "HOME=/root", "GOPM_HOME=/x", "PM2_HOME=/y", "PM2X=1"})
+	if !slices.Equal(got, []string{"PATH=/bin", "PM2X=1"}) {
+		t.Errorf("%v", got)
+	}
+}
+
+func TestOrderOfLogFiles(t *testing.T) {
+	t.Parallel()
+	got := order([]string{"/l/log0.log", "/l/log0-2026-01-02T00-00-00.002.log", "/l/log0-2026-01-02T00-00-00.001.log"}, "/l/log0.log")
+	want := []string{"/l/log0-2026-01-02T00-00-00.001.log", "/l/log0-2026-01-02T00-00-00.002.log", "/l/log0.log"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%v", got)
+	}
+}
+
+func TestTurn(t *testing.T) {
+	t.Parallel()
+	a, z := floorManager{child: "a"}, floorManager{child: "z"}
+	b := &bench{managers: []manager{a, z}}
+	if got := b.turn(3); got[0] != manager(z) || got[1] != manager(a) {
+		t.Errorf("%v", got)
+	}
+	if b.managers[0] != manager(a) {
+		t.Error("the order itself has changed")
+	}
+}

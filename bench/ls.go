@@ -1,0 +1,61 @@
+package main
+
+import "context"
+
+// listing measures the listing command, from the start of its process to its end, output to /dev/null.
+func listing(ctx context.Context, b *bench) error {
+	for _, n := range b.size.listApps {
+		b.listOnce(ctx, n)
+	}
+	return nil
+}
+
+func (b *bench) listOnce(ctx context.Context, n int) {
+	ls := b.report.figure("ls "+apps(n), "ms")
+	lives := map[string]*life{}
+	defer func() {
+		for _, l := range lives {
+			b.end(l)
+		}
+	}()
+	for _, m := range b.managers {
+		if l := b.begin(ctx, m, n); l != nil && b.complete(l) {
+			lives[m.name()] = l
+		} else if l != nil {
+			b.end(l)
+		}
+	}
+	var quiet []*life
+	for _, l := range lives {
+		quiet = append(quiet, l)
+	}
+	settle(ctx, quiet, b.size.settle/2)
+	for call := range b.size.calls {
+		for _, m := range b.turn(call) {
+			l := lives[m.name()]
+			if l == nil || ctx.Err() != nil {
+				continue
+			}
+			took, err := l.timed(l.list(l), nil)
+			if err != nil {
+				b.report.problem(m.name(), "ls: %v", err)
+				continue
+			}
+			ls.add(m.name(), took)
+		}
+	}
+}
+
+// complete says whether the listing shows every app.
+func (b *bench) complete(l *life) bool {
+	out, err := l.output(l.list(l))
+	if err != nil {
+		b.report.problem(l.name(), "%v", err)
+		return false
+	}
+	if k := shown(out, l.apps); k != len(l.apps) {
+		b.report.problem(l.name(), "ls shows %d of %d apps", k, len(l.apps))
+		return false
+	}
+	return true
+}

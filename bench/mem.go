@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"fmt"
+)
+
+// memory measures managers whose apps do nothing: PSS and threads for each number of apps, CPU time for the
+// largest. All managers are up at the same time, which changes neither figure.
+func memory(ctx context.Context, b *bench) error {
+	for i, n := range b.size.idleApps {
+		last := i == len(b.size.idleApps)-1
+		if err := b.idleOnce(ctx, n, last); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) idleOnce(ctx context.Context, n int, long bool) error {
+	var lives []*life
+	defer func() {
+		for _, l := range lives {
+			b.end(l)
+		}
+	}()
+	for _, m := range b.managers {
+		if l := b.begin(ctx, m, n); l != nil {
+			lives = append(lives, l)
+		}
+	}
+	if !settle(ctx, lives, b.size.settle) {
+		b.report.remark("mem: not quiet after the start of %s", apps(n))
+	}
+	mem := b.report.figure("mem "+apps(n), "MB PSS")
+	threads := b.report.figure("threads "+apps(n), "")
+	for _, l := range lives {
+		own := l.keepers()
+		pss, ok := sum(own, "smaps_rollup", "Pss")
+		if !ok {
+			return fmt.Errorf("cannot read the memory of %s", l.name())
+		}
+		mem.add(l.name(), pss/1024)
+		if count, ok := sum(own, "status", "Threads"); ok {
+			threads.add(l.name(), count)
+		}
+		if k := sharing(own); k > 0 {
+			b.report.remark("mem: %d other processes run the program of %s, its PSS is too low", k, l.name())
+		}
+	}
+	if !long {
+		return nil
+	}
+	return b.idleCPU(ctx, lives, n)
+}
+
+// idleCPU counts what the managers use while nobody looks.
+func (b *bench) idleCPU(ctx context.Context, lives []*life, n int) error {
+	cpu := b.report.figure("idle CPU "+apps(n), fmt.Sprintf("ms in %.0f s", b.size.idle.Seconds()))
+	own, before := map[*life][]int{}, map[*life]float64{}
+	for _, l := range lives {
+		own[l] = l.keepers()
+		before[l] = cpuTime(own[l]).Seconds()
+	}
+	pause(ctx, b.size.idle)
+	for _, l := range lives {
+		cpu.add(l.name(), 1000*(cpuTime(own[l]).Seconds()-before[l]))
+		if wrong := l.stamps.wrong(n, n, alive); wrong != "" {
+			b.report.problem(l.name(), "after idling: %s", wrong)
+		}
+	}
+	return nil
+}

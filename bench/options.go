@@ -1,0 +1,159 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// options are the command line, and what follows from it.
+type options struct {
+	gopm, pm2 string // programs; empty = not measured
+	only      []string
+	json      string
+	strict    bool
+	size      size
+}
+
+// size says how much of everything is measured.
+type size struct {
+	idleApps  []int         // mem: numbers of apps, the last one also for the idle time
+	listApps  []int         // ls
+	startApps []int         // start
+	settle    time.Duration // mem: least time after the start
+	idle      time.Duration // mem: how long CPU time is counted
+	calls     int           // ls: calls, crash: crashes
+	logRounds int
+	starts    int
+	lines     int // log
+}
+
+func full() size {
+	return size{
+		idleApps: []int{10, 100}, listApps: []int{100}, startApps: []int{1, 100},
+		settle: 3 * time.Second, idle: 20 * time.Second,
+		calls: 30, logRounds: 3, starts: 5, lines: 2_000_000,
+	}
+}
+
+// brief is for a look while working: at most 40 s, so the idle time and the repetitions are few.
+func brief() size {
+	s := full()
+	s.settle, s.idle = time.Second, 3*time.Second
+	s.calls, s.logRounds, s.starts, s.lines = 10, 2, 2, 1_000_000
+	return s
+}
+
+// parse reads the command line.
+func parse(args []string) (options, error) {
+	var o options
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	gopm := f.String("gopm", "bin/gopm", "the gopm program; none measures without it")
+	pm2 := f.String("pm2", "", "the pm2 program; empty looks in ${GOPM_CACHE:-~/.cache/gopm}/parts and on PATH, none measures without it")
+	only := f.String("only", "", "scenarios, separated by commas: "+strings.Join(names(), ","))
+	quick := f.Bool("quick", false, "few repetitions, at most 40 s")
+	lines := f.Int("n", 0, "lines of 100 bytes that log writes (default 2000000)")
+	reps := f.Int("reps", 0, "calls of ls and crashes (default 30); log and start are repeated a tenth as often")
+	f.StringVar(&o.json, "json", "", "file for every measured value")
+	f.BoolVar(&o.strict, "strict", false, "a missed target is a failure, too")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	if f.NArg() > 0 {
+		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	}
+	o.size = full()
+	if *quick {
+		o.size = brief()
+	}
+	if err := o.resize(*lines, *reps); err != nil {
+		return o, err
+	}
+	for _, name := range strings.FieldsFunc(*only, func(r rune) bool { return r == ',' }) {
+		if !slices.Contains(names(), name) {
+			return o, fmt.Errorf("-only %s: not one of %s", name, strings.Join(names(), ", "))
+		}
+		o.only = append(o.only, name)
+	}
+	return o, o.programs(*gopm, *pm2)
+}
+
+// resize carries -n and -reps over to the sizes; 0 = not given.
+func (o *options) resize(lines, reps int) error {
+	if lines < 0 || reps < 0 {
+		return fmt.Errorf("-n and -reps must be above 0")
+	}
+	if lines > 999_999_999 {
+		return fmt.Errorf("-n %d: at most 999999999 lines", lines)
+	}
+	if lines > 0 {
+		o.size.lines = lines
+	}
+	if reps > 0 {
+		o.size.calls = reps
+		o.size.logRounds, o.size.starts = (reps+9)/10, (reps+9)/10
+	}
+	return nil
+}
+
+// programs finds what is measured. gopm must be there; pm2 may be missing, unless it was named.
+func (o *options) programs(gopm, pm2 string) error {
+	var err error
+	if gopm != "none" {
+		if o.gopm, err = program(gopm); err != nil {
+			return fmt.Errorf("cannot find gopm: %v; run make build, or name it with -gopm", err)
+		}
+	}
+	switch pm2 {
+	case "none":
+	case "":
+		o.pm2 = findPM2(os.Getenv)
+	default:
+		if o.pm2, err = program(pm2); err != nil {
+			return fmt.Errorf("cannot find pm2: %v", err)
+		}
+	}
+	return nil
+}
+
+// findPM2 looks where make bench installs pm2, then on PATH; empty = nowhere.
+func findPM2(getenv func(string) string) string {
+	cache := getenv("GOPM_CACHE")
+	if cache == "" {
+		cache = filepath.Join(getenv("HOME"), ".cache", "gopm")
+	}
+	for _, place := range []string{filepath.Join(cache, "parts/pm2-7.0.4/node_modules/.bin/pm2"), "pm2"} {
+		if path, err := program(place); err == nil {
+			return path
+		}
+	}
+	return ""
+}
+
+// program is the absolute path of an executable.
+func program(name string) (string, error) {
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Abs(path)
+}
+
+// wants says whether a scenario is asked for.
+func (o options) wants(scenario string) bool {
+	return len(o.only) == 0 || slices.Contains(o.only, scenario)
+}
+
+// names of all scenarios.
+func names() []string {
+	var out []string
+	for _, s := range scenarios {
+		out = append(out, s.name)
+	}
+	return out
+}

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The names of the three that are measured.
+const (
+	gopmName  = "gopm"
+	pm2Name   = "pm2"
+	floorName = "floor"
+)
+
+// figure is one row of the table: the values of one quantity for each that was measured.
+type figure struct {
+	Name   string               `json:"name"`
+	Unit   string               `json:"unit"`
+	Values map[string][]float64 `json:"values"` // by name, in the order measured
+	pick   func([]float64) float64
+}
+
+// of is the one value that stands for all of a manager's; NaN where there is none.
+func (f *figure) of(name string) float64 {
+	if f.pick == nil {
+		return median(f.Values[name])
+	}
+	return f.pick(f.Values[name])
+}
+
+// add notes one measured value.
+func (f *figure) add(name string, value float64) {
+	f.Values[name] = append(f.Values[name], value)
+}
+
+// report collects figures, and what was wrong.
+type report struct {
+	figures  []*figure
+	failures []string // gopm's, or the bench's own
+	notes    []string // pm2's: it isn't judged
+	having   []string // who is measured
+}
+
+// figure is a new row.
+func (r *report) figure(name, unit string) *figure {
+	f := &figure{Name: name, Unit: unit, Values: map[string][]float64{}}
+	r.figures = append(r.figures, f)
+	return f
+}
+
+// problem notes what a manager did wrong, once. An empty name means the bench itself.
+func (r *report) problem(manager, format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if manager != "" {
+		text = manager + ": " + text
+	}
+	list := &r.failures
+	if manager == pm2Name {
+		list = &r.notes
+	}
+	if !slices.Contains(*list, text) {
+		*list = append(*list, text)
+	}
+}
+
+// remark notes what a reader of the figures should know.
+func (r *report) remark(format string, args ...any) {
+	if text := fmt.Sprintf(format, args...); !slices.Contains(r.notes, text) {
+		r.notes = append(r.notes, text)
+	}
+}
+
+// misses are the names of the figures that miss their target.
+func (r *report) misses() []string {
+	var out []string
+	for _, f := range r.figures {
+		if r.judged(f) && !targets[f.Name].met(f.of(gopmName), f.of(floorName)) {
+			out = append(out, f.Name)
+		}
+	}
+	return out
+}
+
+// judged says whether a figure has a target that applies in this run.
+func (r *report) judged(f *figure) bool {
+	return targets[f.Name].kind != 0 && slices.Contains(r.having, gopmName)
+}
+
+// code is the exit status.
+func (r *report) code(strict bool) int {
+	if len(r.failures) > 0 || strict && len(r.misses()) > 0 {
+		return 1
+	}
+	return 0
+}
+
+// print writes the table, then what was wrong, then the verdict.
+func (r *report) print(w io.Writer, took time.Duration) {
+	rows := [][]string{{"figure", "unit", "gopm", "pm2", "floor", "gopm/floor", "gopm/pm2", "target", ""}}
+	for _, f := range r.figures {
+		rows = append(rows, r.row(f))
+	}
+	fmt.Fprint(w, table(rows))
+	for _, note := range r.notes {
+		fmt.Fprintf(w, "note  %s\n", note)
+	}
+	for _, failure := range r.failures {
+		fmt.Fprintf(w, "FAIL  %s\n", failure)
+	}
+	verdict := "all correct"
+	if n := len(r.failures); n > 0 {
+		verdict = fmt.Sprintf("%d wrong", n)
+	}
+	if m := r.misses(); len(m) > 0 {
+		verdict += "; targets missed: " + strings.Join(m, ", ")
+	}
+	fmt.Fprintf(w, "%s (%.0f s, load average %s)\n", verdict, took.Seconds(), loadAverage())
+}
+
+// row is one line of the table.
+func (r *report) row(f *figure) []string {
+	gopm, pm2, floor := f.of(gopmName), f.of(pm2Name), f.of(floorName)
+	verdict := ""
+	if r.judged(f) {
+		verdict = "ok"
+		if !targets[f.Name].met(gopm, floor) {
+			verdict = "MISS"
+		}
+	}
+	return []string{f.Name, f.Unit, number(gopm), number(pm2), number(floor),
+		number(gopm / floor), number(gopm / pm2), targets[f.Name].String(), verdict}
+}
+
+// save writes everything measured as JSON.
+func (r *report) save(path string) error {
+	data, err := json.MarshalIndent(map[string]any{
+		"figures": r.figures, "failures": r.failures, "notes": r.notes, "missed": r.misses(),
+	}, "", " ")
+	if err != nil {
+		return fmt.Errorf("cannot write %s: %v", path, err)
+	}
+	return os.WriteFile(path, append(data, '\n'), 0o644)
+}
+
+// number shows three digits that count; "-" for what there is not.
+func number(x float64) string {
+	switch {
+	case math.IsNaN(x) || math.IsInf(x, 0):
+		return "-"
+	case x == math.Trunc(x) && math.Abs(x) < 1e6, math.Abs(x) >= 1000:
+		return fmt.Sprintf("%.0f", x)
+	case math.Abs(x) >= 100:
+		return fmt.Sprintf("%.1f", x)
+	}
+	return fmt.Sprintf("%.3g", x)
+}
+
+func loadAverage() string {
+	first, _, _ := strings.Cut(readFile("/proc/loadavg"), " ")
+	return first
+}

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"time"
+)
+
+// starting measures the cold start of n apps, the manager's daemon included: from the start of the command to the
+// first instruction of the last app.
+func starting(ctx context.Context, b *bench) error {
+	for _, n := range b.size.startApps {
+		alive := b.report.figure("start "+apps(n), "ms")
+		back := b.report.figure("start "+apps(n)+", command", "ms")
+		for round := range b.size.starts {
+			for _, m := range b.turn(round) {
+				if ctx.Err() == nil {
+					b.startOnce(ctx, m, n, alive, back)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (b *bench) startOnce(ctx context.Context, m manager, n int, up, back *figure) {
+	l, err := b.prepare(m, idle(n))
+	if err != nil {
+		b.report.problem("", "%v", err)
+		return
+	}
+	defer b.end(l)
+	began := now()
+	if err := l.launch(l); err != nil {
+		b.report.problem(m.name(), "start of %s: %v", apps(n), err)
+		return
+	}
+	took := milliseconds(began, now())
+	wait(ctx, time.Minute, 2*time.Millisecond, func() bool { return len(l.stamps.latest("start")) >= n })
+	if wrong := l.stamps.wrong(n, n, alive); wrong != "" {
+		b.report.problem(m.name(), "after the start of %s: %s", apps(n), wrong)
+		return
+	}
+	var last int64
+	for _, s := range l.stamps.latest("start") {
+		last = max(last, s.at)
+	}
+	up.add(m.name(), milliseconds(began, last))
+	if m.name() != floorName { // whose command is its daemon
+		back.add(m.name(), took)
+	}
+}
