@@ -11,8 +11,13 @@
 package ecosystem
 
 import (
+	"bytes"
 	"context"
+	"fmt"
+	"io"
+	"maps"
 	"path/filepath"
+	"slices"
 )
 
 // File is a file that was read without errors. Its apps still have their
@@ -26,13 +31,30 @@ type File struct {
 	drafts []*draft
 }
 
-// Names are the names of the file's apps, in its order.
+// Names are the names that the file's apps can have, in its order: with
+// append_env_to_name there is one for each env_<name> of the file, too.
 func (f *File) Names() []string {
 	names := make([]string, 0, len(f.drafts))
 	for _, d := range f.drafts {
 		names = append(names, d.app.Name)
+		if d.appendEnv {
+			for _, env := range f.envs() {
+				names = append(names, d.nameWith(env))
+			}
+		}
 	}
 	return names
+}
+
+// envs are the names of all env_<name> blocks.
+func (f *File) envs() []string {
+	all := map[string]bool{}
+	for _, d := range f.drafts {
+		for name := range d.envs {
+			all[name] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(all))
 }
 
 // Read reads and checks the whole file; nothing is started by it. Its error is
@@ -42,24 +64,43 @@ func (f *File) Names() []string {
 // The file's relative paths count from the app's cwd, and a relative cwd from
 // the file's folder, which is also the default of cwd.
 func Read(ctx context.Context, path string, o Options) (*File, error) {
-	w := newWorld(o)
 	abs := path
 	if !filepath.IsAbs(abs) {
 		abs = filepath.Join(o.Dir, path)
 	}
-	r := &reader{name: path, dir: filepath.Dir(abs), world: w}
+	r := &reader{name: path, dir: filepath.Dir(abs), world: newWorld(o)}
 	root, err := r.tree(ctx, abs)
 	if err != nil {
 		return nil, err
 	}
+	return r.file(root, abs)
+}
+
+// ReadFrom reads a file from a stream, such as standard input: JSON, or YAML when
+// it does not begin as JSON does. Relative paths count from Options.Dir, and the
+// File has no Path.
+func ReadFrom(in io.Reader, o Options) (*File, error) {
+	data, err := limited(in)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read standard input: %v", err)
+	}
+	r := &reader{name: "-", dir: o.Dir, world: newWorld(o)}
+	if text := bytes.TrimSpace(data); len(text) > 0 && bytes.IndexByte([]byte("{[/"), text[0]) < 0 {
+		return r.file(r.yaml(data), "")
+	}
+	return r.file(r.json(data), "")
+}
+
+// file makes a File of a tree, or tells everything that is wrong with it.
+func (r *reader) file(root *node, path string) (*File, error) {
 	var drafts []*draft
 	if root != nil {
 		r.duplicates(root, "")
-		drafts = r.apps(root, filepath.Base(abs) == "package.json")
+		drafts = r.apps(root, filepath.Base(path) == "package.json")
 	}
 	problems := r.done()
 	if problems.failed() {
 		return nil, problems
 	}
-	return &File{Path: abs, Problems: problems, name: path, world: w, drafts: drafts}, nil
+	return &File{Path: path, Problems: problems, name: r.name, world: r.world, drafts: drafts}, nil
 }

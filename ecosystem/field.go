@@ -92,8 +92,10 @@ func (k valueKind) String() string {
 func (f *field) names() []string {
 	var all []string
 	for _, name := range append([]string{f.name}, f.aliases...) {
-		all = append(all, name)
-		if camel := camelCase(name); camel != name {
+		if !slices.Contains(all, name) {
+			all = append(all, name)
+		}
+		if camel := camelCase(name); !slices.Contains(all, camel) {
 			all = append(all, camel)
 		}
 	}

@@ -81,7 +81,12 @@ func readLimited(path string) ([]byte, error) {
 		return nil, plainError(err)
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	return limited(f)
+}
+
+// limited reads all of in, up to maxFile bytes, without a byte order mark.
+func limited(in io.Reader) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(in, maxFile+1))
 	if err != nil {
 		return nil, plainError(err)
 	}

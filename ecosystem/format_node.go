@@ -31,8 +31,7 @@ function answer(o) {
 }
 function fail(e) {
   const stack = String(e && e.stack || e);
-  const rest = stack.split(file)[1] || '';
-  const at = /^:(\d+)(?::(\d+))?/.exec(rest) || [];
+  const at = stack.split(file).slice(1).map(s => /^:(\d+)(?::(\d+))?/.exec(s)).find(m => m) || [];
   const text = e instanceof Error || e && e.message ? e.name + ': ' + e.message : String(e);
   answer({error: text, line: +at[1] || 0, col: +at[2] || 0});
 }
@@ -153,7 +152,9 @@ func shorten(text string) string {
 	var keep []string
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
-		if line == "" || strings.HasPrefix(line, "at ") || strings.HasPrefix(line, "Node.js v") {
+		noise := strings.HasPrefix(line, "at ") || strings.HasPrefix(line, "- /") ||
+			line == "Require stack:" || strings.HasPrefix(line, "Node.js v")
+		if line == "" || noise {
 			continue
 		}
 		if keep = append(keep, string(bytes.ToValidUTF8([]byte(line), nil))); len(keep) == 4 {

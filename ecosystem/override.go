@@ -2,6 +2,7 @@ package ecosystem
 
 import (
 	"maps"
+	"os"
 	"slices"
 )
 
@@ -112,21 +113,16 @@ func (d *draft) keepVars(a App) {
 
 // replan looks for the program again when an option asks for another.
 func (r *reader) replan(d *draft, was Command) {
-	other := d.has("script") || d.has("interpreter")
 	if was.isShell() && !d.has("script") {
-		for _, name := range []string{"interpreter", "args", "interpreter_args"} {
-			if d.has(name) {
-				r.errorf(place{}, r.label(d, d.written(name)), "%q is a command line for a shell: start it anew instead", was.Script)
-			}
-		}
-		other = false
+		r.replanShell(d, was)
+		return
 	}
-	if !other && !d.has("interpreter_args") && !d.has("cwd") || r.problems.failed() {
+	if !d.has("script") && !d.has("interpreter") && !d.has("interpreter_args") && !d.has("cwd") {
 		return
 	}
 	q := r.request(d, d.vars(""))
-	if was.isShell() && d.has("script") && !d.has("interpreter_args") {
-		q.interpreterArgs = nil
+	if was.isShell() && !d.has("interpreter_args") {
+		q.interpreterArgs = nil // its -c
 	}
 	if !d.has("script") {
 		q.script = was.Script
@@ -139,12 +135,19 @@ func (r *reader) replan(d *draft, was Command) {
 	}
 	d.script = q.script
 	p, fault := r.world.plan(q)
-	if was.isShell() && !d.has("script") {
-		p.command = was // only the folder is another
-		p.command.Cwd = d.app.Command.Cwd
-		p.plain = false
-	}
 	r.planned(d, p, fault)
+}
+
+// replanShell keeps a command line for a shell: its parts can't be changed.
+func (r *reader) replanShell(d *draft, was Command) {
+	for _, name := range []string{"interpreter", "args", "interpreter_args"} {
+		if d.has(name) {
+			r.errorf(place{}, r.label(d, d.written(name)), "%q is a command line for a shell: start it anew instead", was.Script)
+		}
+	}
+	if info, err := os.Stat(d.app.Command.Cwd); d.has("cwd") && (err != nil || !info.IsDir()) {
+		r.errorf(place{}, r.label(d, "cwd"), "no such folder: %s", d.app.Command.Cwd)
+	}
 }
 
 // rescale decides on cluster mode anew.

@@ -1,7 +1,6 @@
 package ecosystem
 
 import (
-	"maps"
 	"slices"
 	"strings"
 )
@@ -15,16 +14,11 @@ func (f *File) Select(env string, only []string) ([]App, Problems, error) {
 		env = ""
 	}
 	r := &reader{name: f.name, dir: "", world: f.world}
-	known := map[string]bool{}
-	for _, d := range f.drafts {
-		for name := range d.envs {
-			known[name] = true
-		}
-	}
-	switch names := slices.Sorted(maps.Keys(known)); {
-	case env == "" || known[env]:
+	switch names := f.envs(); {
+	case env == "" || slices.Contains(names, env):
 	case len(names) == 0:
 		r.warnf(place{}, "", "--env %s changes nothing: the file has no env_* blocks", env)
+		env = ""
 	default:
 		r.errorf(place{}, "", "--env %s: no app has env_%s%s (the file has %s)",
 			env, env, didYouMean(env, names), strings.Join(names, ", "))
@@ -83,26 +77,21 @@ func (d *draft) nameWith(env string) string {
 // selected is the app with env_<env>. The program is looked for again when the
 // chosen variables change PATH.
 func (r *reader) selected(d *draft, env string) App {
-	if _, has := d.envs[env]; !has || env == "" {
-		a := d.app
-		a.Name = d.nameWith(env)
-		return a
+	a := d.app
+	a.Name = d.nameWith(env)
+	if _, has := d.envs[env]; has {
+		a.Env.Selected = env
 	}
-	chosen := *d
-	vars := d.vars(env)
-	if vars["PATH"] != d.vars("")["PATH"] {
+	if vars := d.vars(env); vars["PATH"] != d.vars("")["PATH"] {
 		p, fault := r.world.plan(r.request(d, vars))
 		if fault != nil {
 			r.errorf(d.where(fault.field), join(d.path, d.written(fault.field)), "with env_%s: %s", env, fault.text)
 		}
-		c := &chosen.app.Command
-		c.Interpreter = p.command.Interpreter
+		a.Command.Interpreter = p.command.Interpreter
 		if !p.command.isShell() { // a command line is the same whatever PATH
-			c.Script = p.command.Script
+			a.Command.Script = p.command.Script
 		}
 	}
-	chosen.app.Name = d.nameWith(env)
-	chosen.app.Env.Selected = env
-	chosen.app.Env.Vars, chosen.app.Env.Filter = d.environment(env)
-	return chosen.app
+	a.Env.Vars, a.Env.Filter = d.environment(env)
+	return a
 }
