@@ -12,7 +12,7 @@ VERSION := $(shell git describe --tags --dirty 2>/dev/null || \
 LDFLAGS := -s -w -X gopm/cmd.version=$(VERSION)
 
 # What tests need beside Go is kept outside the checkout and used again.
-export GOPM_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gopm
+export GOPM_CACHE ?= $(HOME)/.cache/gopm
 export GOPM_PARTS := $(GOPM_CACHE)/parts
 
 STATICCHECK := $(GOPM_PARTS)/staticcheck-0.8.2/staticcheck
@@ -41,7 +41,7 @@ check: build ## gofmt, vet, staticcheck, imports, sizes, init costs, arm64
 
 bench: build ## measure gopm against pm2 and against what the machine can do
 	tools/parts bench
-	PM2_BIN=$(GOPM_PARTS)/pm2-7.0.4/node_modules/pm2/bin/pm2 GOPM_BIN=$(CURDIR)/bin/gopm bench/run
+	$(GO) run ./bench -gopm bin/gopm $(BENCHFLAGS)
 
 install: ## put bin/gopm into PREFIX/bin (/usr/local), also over a running one
 	@[ -x bin/gopm ] || $(MAKE) build

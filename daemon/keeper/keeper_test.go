@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 
 func keeperRole() int {
 	s := defaults()
-	s.restGrace, s.look = 200*time.Millisecond, 5*time.Millisecond
+	s.look = 5 * time.Millisecond
 	extra := []*os.File{os.NewFile(wire, "wire")}
 	if binary := os.Getenv("KEEPER_TEST_DAEMON"); binary != "" {
 		s.binary = binary
@@ -73,9 +73,10 @@ func daemonRole() int {
 	signal.Notify(terminated, unix.SIGTERM)
 	for _, role := range strings.Fields(os.Getenv(sceneVar)) {
 		pid := spawn(role, &syscall.SysProcAttr{Setpgid: true})
-		if role == "plain" || role == "stubborn" {
+		grace, told := map[string]time.Duration{"plain": 20 * time.Second, "stubborn": 100 * time.Millisecond}[role]
+		if told {
 			self, _ := look(pid)
-			link.Spawned(pid, self.start, int(unix.SIGINT), 200*time.Millisecond)
+			link.Spawned(pid, self.start, int(unix.SIGINT), grace)
 		}
 	}
 	say("daemon %d %d", os.Getpid(), link.Pid())
