@@ -104,22 +104,32 @@ func (w *world) planShell(p *plan, q request) *fault {
 	}
 	p.command.Interpreter, p.command.InterpreterArgs = shell, []string{"-c"}
 	p.command.Script, p.command.Args = text, nil
-	p.program = commandWord(q.script)
-	p.name = baseName(p.program)
+	p.program, p.name = commandWords(q.script)
 	p.plain = true
 	return nil
 }
 
-// commandWord is the program in a command line: its first word that is neither
-// an assignment nor "exec".
-func commandWord(text string) string {
+// commandWords are the program of a command line (its first word that is neither
+// an assignment nor exec or env) and a name for it: app for `node app.js`.
+func commandWords(text string) (program, name string) {
 	for _, word := range strings.Fields(text) {
-		if word == "exec" || word == "env" || strings.Contains(word, "=") {
-			continue
+		word = strings.Trim(word, `"'`)
+		switch {
+		case program != "":
+			if interpreters(filepath.Ext(word)) != nil {
+				return program, baseName(word)
+			}
+			if !strings.HasPrefix(word, "-") {
+				return program, baseName(program)
+			}
+		case word != "exec" && word != "env" && word != "" && !strings.Contains(word, "="):
+			program = filepath.Base(word)
 		}
-		return filepath.Base(strings.Trim(word, `"'`))
 	}
-	return ""
+	if program == "" {
+		return "", "shell"
+	}
+	return program, baseName(program)
 }
 
 // isShell says whether a command is a command line for a shell.

@@ -67,6 +67,19 @@ func TestShebang(t *testing.T) {
 	}
 }
 
+func TestCommandWords(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string][2]string{
+		"node app.js": {"node", "app"}, "npm run start": {"npm", "npm"}, "NODE_ENV=x exec /usr/bin/node --x 'src/a b.js'": {"node", "node"},
+		"python3 -u src/main.py --x": {"python3", "main"}, "./run.sh | cat": {"run.sh", "run"}, "node -e 1": {"node", "node"}, "A=1 B=2": {"", "shell"},
+	} {
+		program, name := commandWords(text)
+		if got := [2]string{program, name}; got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
 // TestCommandMistakes: what is wrong with the program is said with the field, the
 // path and what to do.
 func TestCommandMistakes(t *testing.T) {

@@ -130,7 +130,7 @@ func (r *reader) label(d *draft, name string) string {
 	f := byName()[name]
 	switch {
 	case f == nil:
-		return name
+		return join("", name)
 	case f.name == "script":
 		return ""
 	case len(f.flags) > 0:

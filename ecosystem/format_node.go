@@ -1,7 +1,6 @@
 package ecosystem
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 )
 
 // nodeTimeout ends an evaluation that the caller set no nearer end for.
@@ -60,7 +60,7 @@ func (r *reader) module(ctx context.Context, path string) (*node, error) {
 	if !ok {
 		return nil, fmt.Errorf("cannot read %s: it is JavaScript and needs node, which is not on PATH; install node or write the file as JSON or YAML", r.name)
 	}
-	ctx, cancel := context.WithTimeout(ctx, nodeTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, nodeTimeout, fmt.Errorf("given up after %v", nodeTimeout))
 	defer cancel()
 	answer, err := runNode(ctx, program, path, r.world.environ)
 	if err != nil {
@@ -157,7 +157,13 @@ func shorten(text string) string {
 		if line == "" || noise {
 			continue
 		}
-		if keep = append(keep, string(bytes.ToValidUTF8([]byte(line), nil))); len(keep) == 4 {
+		line = strings.Map(func(r rune) rune {
+			if !unicode.IsPrint(r) {
+				return -1 // colours and worse
+			}
+			return r
+		}, line)
+		if keep = append(keep, line); len(keep) == 4 {
 			break
 		}
 	}

@@ -62,6 +62,7 @@ func TestHostileFiles(t *testing.T) {
 		{"zero in env", "e.json", `[{"script": "app.js", "env": {"A": "a\u0000b"}}]`, "A: a zero byte can't be in it"},
 		{"env name", "e.json", `[{"script": "app.js", "env": {"A=B": "a"}}]`, `"A=B" can't be the name of a variable`},
 		{"newline in name", "e.json", `[{"script": "app.js", "name": "a\nb"}]`, "control characters"},
+		{"terminal tricks", "e.json", `[{"script": "app.js", "\u001b[2J": 1}]`, `e.json:1:23: [0]."\x1b[2J": unknown field`},
 		{"many instances", "e.json", `[{"script": "app.js", "instances": 100000}]`, "want at most 4096"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

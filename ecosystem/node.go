@@ -155,8 +155,12 @@ func (r *reader) duplicates(n *node, path string) {
 	}
 }
 
-// join extends a path: apps[1] + name = apps[1].name.
+// join extends a path: apps[1] + name = apps[1].name. A name that could play
+// tricks on a terminal is shown quoted.
 func join(path, name string) string {
+	if !isPrintable(name) || len(name) > 60 {
+		name = quote(name)
+	}
 	if path == "" {
 		return name
 	}
