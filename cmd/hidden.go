@@ -41,6 +41,7 @@ func runHidden(args []string, errOut io.Writer) (code int, ours bool) {
 
 func runDaemon(home string, handshake *os.File, errOut io.Writer) int {
 	syscall.CloseOnExec(handshakeFD)
+	_ = os.WriteFile("/proc/self/comm", []byte("gopm-daemon"), 0) // for ps and top; "exe" otherwise
 	link, err := keeper.Connect(linkFD)
 	if err != nil {
 		fmt.Fprintf(handshake, "cannot talk to the keeper: %v\n", err)

@@ -104,7 +104,7 @@ func stateRows(d api.Detail, now time.Time) []infoRow {
 func memoryText(d api.Detail) string {
 	text := bytesText(d.Usage.Memory)
 	if d.Tree.Processes > 1 {
-		text += fmt.Sprintf(" (with its %d descendants %s)", d.Tree.Processes-1, bytesText(d.Tree.Memory))
+		text += fmt.Sprintf(" (all %d processes of its tree: %s PSS)", d.Tree.Processes, bytesText(d.Tree.Memory))
 	}
 	return text
 }
@@ -123,12 +123,12 @@ func lastExit(e *api.Exit, now time.Time) string {
 func programRows(d api.Detail) []infoRow {
 	cmd := d.App.Command
 	rows := []infoRow{
-		{"script path", cmd.Script},
+		{"script path", api.Contract(cmd.Script, os.Getenv("HOME"))},
 		{"script args", orElse(strings.Join(cmd.Args, " "), "N/A")},
 		{"interpreter", orElse(cmd.Interpreter, "none")},
 		{"interpreter args", orElse(strings.Join(cmd.InterpreterArgs, " "), "N/A")},
 		{"script id", fmt.Sprint(d.ID)},
-		{"exec cwd", cmd.Cwd},
+		{"exec cwd", api.Contract(cmd.Cwd, os.Getenv("HOME"))},
 		{"exec mode", d.Mode + "_mode"},
 		{"instance", fmt.Sprintf("%d of %d", d.Index, d.App.Scale.Instances)},
 		{"user", d.User},
@@ -178,7 +178,7 @@ func logRows(d api.Detail) []infoRow {
 }
 
 func logText(l api.LogInfo) string {
-	text := orElse(l.Path, "/dev/null")
+	text := api.Contract(orElse(l.Path, "/dev/null"), os.Getenv("HOME"))
 	if l.Dropped > 0 {
 		text += fmt.Sprintf(" (%s dropped)", bytesText(l.Dropped))
 	}

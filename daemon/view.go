@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"slices"
+
 	"gopm/daemon/api"
 	"gopm/daemon/supervise"
 	"gopm/logs"
@@ -19,6 +21,9 @@ func row(a *app, in *instance, usage api.Usage) api.Instance {
 		LogStatus: firstOf(out.Error, err.Error), Dropped: out.Dropped + err.Dropped,
 	}
 	i.Process.MinUptime = a.spec.Restart.MinUptime.Milliseconds()
+	if e := i.Process.LastExit; e != nil && e.Signal == "" && e.Error == "" {
+		e.Expected = e.Code == 0 || slices.Contains(a.spec.Restart.StopExitCodes, e.Code)
+	}
 	return i
 }
 
@@ -40,7 +45,7 @@ func process(s supervise.Snapshot) api.Process {
 	if e := s.LastExit; e != nil {
 		p.LastExit = &api.Exit{
 			At: e.At, Code: e.Code, Core: e.CoreDump, OOM: e.OOM, Error: e.Err,
-			UptimeMS: e.Uptime.Milliseconds(), Requested: e.Requested,
+			UptimeMS: e.Uptime.Milliseconds(), Requested: e.Requested, Incarnation: e.Incarnation,
 		}
 		if e.Signal != 0 {
 			p.LastExit.Signal = signalName(e.Signal)

@@ -182,7 +182,7 @@ func requestedExit(s *step) {
 // record notes how the incarnation ended.
 func (s *step) record(requested bool) {
 	e := s.ev.Exit
-	e.Requested = requested
+	e.Requested, e.Incarnation = requested, s.ev.Inc
 	s.m.LastExit = &e
 	s.m.Run = Run{}
 	s.m.Killed = false

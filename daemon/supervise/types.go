@@ -45,4 +45,6 @@ type Exit struct {
 	Err       string // the spawn failed: nothing ran ("permission denied: /x/app")
 	Uptime    time.Duration
 	Requested bool // we had asked it to end
+
+	Incarnation uint64 // whose end it was
 }
