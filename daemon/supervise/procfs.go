@@ -87,10 +87,10 @@ func (p procfs) children(pid int) ([]int, error) {
 	return pids, nil
 }
 
-// marked says whether a process was started with all these environment entries.
-// One that is exiting has no environment any more and still keeps its children
-// from falling to the keeper; it counts as marked, because it will be gone in a
-// moment and whoever waits for it sees the children.
+// marked says whether a process, seen alive a moment ago, was started with all
+// these environment entries. One that is exiting has no environment any more and
+// its children may not have fallen to the keeper when we looked at them; it counts
+// as marked, so that whoever waits for its end looks again and sees them.
 func (p procfs) marked(pid int, entries []string) bool {
 	if len(entries) == 0 {
 		return false
@@ -102,7 +102,7 @@ func (p procfs) marked(pid int, entries []string) bool {
 	if env = p.threadsEnviron(pid); len(env) > 0 { // the first thread has ended before the others
 		return hasEntries(env, entries)
 	}
-	return p.exiting(pid)
+	return !p.hasMemory(pid)
 }
 
 func (p procfs) threadsEnviron(pid int) []byte {
@@ -115,21 +115,17 @@ func (p procfs) threadsEnviron(pid int) []byte {
 	return nil
 }
 
-// exiting is true from when a process has given back its memory until it is a
-// zombie. A program without any environment has memory.
-func (p procfs) exiting(pid int) bool {
-	st, err := p.stat(pid)
-	if err != nil || !st.alive() {
-		return false
-	}
+// hasMemory is false from when a process begins to exit. A program without any
+// environment, or with one that we may not read, has memory.
+func (p procfs) hasMemory(pid int) bool {
 	names, _ := os.ReadDir(p.path(pid, "task"))
 	for _, n := range names {
 		size, err := os.ReadFile(p.path(pid, "task/"+n.Name()+"/statm"))
 		if err == nil && !bytes.HasPrefix(size, []byte("0 ")) {
-			return false
+			return true
 		}
 	}
-	return true
+	return false
 }
 
 // hasEntries says whether env, of NUL-terminated entries, has all of these.

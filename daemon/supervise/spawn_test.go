@@ -1,0 +1,214 @@
+package supervise
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+func write(t *testing.T, dir, name, text string, mode os.FileMode) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, []byte(text), mode); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestSpawnFailuresSayWhatToDo(t *testing.T) {
+	t.Parallel()
+	k := newTestKernel(t)
+	dir := t.TempDir()
+	nobody := &Credential{UID: 65534, GID: 65534}
+	closed := filepath.Join(dir, "closed")
+	if err := os.Mkdir(closed, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	plain := write(t, dir, "plain", "echo hello\n", 0o644)
+	cases := []struct {
+		name string
+		c    Command
+		want string // D is the folder
+	}{
+		{"missing", Command{Argv: []string{dir + "/none"}}, "no such file or directory: D/none"},
+		{"missing, relative", Command{Argv: []string{"./none"}, Dir: dir}, "no such file or directory: D/none"},
+		{"no x bit", Command{Argv: []string{plain}}, "permission denied: D/plain (not executable: chmod +x D/plain)"},
+		{"a folder", Command{Argv: []string{dir}}, "is a directory: D"},
+		{"no shebang", Command{Argv: []string{write(t, dir, "bare", "echo hello\n", 0o755)}},
+			"exec format error: D/bare (no shebang? its first line must be like #!/bin/sh)"},
+		{"empty", Command{Argv: []string{write(t, dir, "empty", "", 0o755)}}, "exec format error: D/empty (it is empty)"},
+		{"byte order mark", Command{Argv: []string{write(t, dir, "bom", "\xef\xbb\xbf#!/bin/sh\n", 0o755)}},
+			"exec format error: D/bom (a byte order mark stands before #!)"},
+		{"another machine", Command{Argv: []string{write(t, dir, "alien", "\x7fELF"+strings.Repeat("x", 60), 0o755)}},
+			"exec format error: D/alien (built for another kind of machine?)"},
+		{"no interpreter", Command{Argv: []string{write(t, dir, "interp", "#!/no/such/thing -x\n", 0o755)}},
+			"cannot run D/interp: no such file or directory: its interpreter /no/such/thing"},
+		{"windows", Command{Argv: []string{write(t, dir, "dos", "#!/bin/sh\r\necho\r\n", 0o755)}},
+			`cannot run D/dos: its lines end as on Windows, so its interpreter is "/bin/sh\r" (sed -i 's/\r$//' D/dos)`},
+		{"no cwd", Command{Argv: []string{"/bin/true"}, Dir: dir + "/gone"}, "cannot enter cwd D/gone: no such file or directory"},
+		{"cwd is a file", Command{Argv: []string{"/bin/true"}, Dir: plain}, "cannot enter cwd D/plain: not a directory"},
+		{"too long", Command{Argv: []string{"/bin/true", strings.Repeat("x", 200<<10)}},
+			"the arguments and the environment are too long: /bin/true"},
+		{"nothing", Command{}, "there is no command to run"},
+		{"a zero byte", Command{Argv: []string{"/bin/true", "a\x00b"}}, "invalid argument: /bin/true"},
+	}
+	if os.Geteuid() == 0 {
+		if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		cases = append(cases, struct {
+			name string
+			c    Command
+			want string
+		}{"cwd closed to the user", Command{Argv: []string{"/bin/true"}, Dir: closed, User: nobody},
+			"cannot enter cwd D/closed: permission denied (as uid 65534)"})
+	} else {
+		cases = append(cases, struct {
+			name string
+			c    Command
+			want string
+		}{"another user", Command{Argv: []string{"/bin/true"}, User: nobody},
+			"cannot become uid 65534, gid 65534: operation not permitted (only a daemon of root can)"})
+	}
+	for _, c := range cases {
+		_, err := k.Spawn(c.c, nil, nil, func() { t.Errorf("%s: an exit was seen", c.name) })
+		if err == nil {
+			t.Errorf("%s: was spawned", c.name)
+		} else if got := strings.ReplaceAll(err.Error(), dir, "D"); got != c.want {
+			t.Errorf("%s:\n got %s\nwant %s", c.name, got, c.want)
+		}
+	}
+}
+
+// TestSurroundings: what a program finds at its first instruction.
+func TestSurroundings(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	own := readUmask(t)
+	for _, refused := range []bool{false, true} {
+		c := role(t, "surroundings")
+		mask := 0o027
+		c.Umask, c.Dir = &mask, dir
+		s := newScene(t, c, realPolicy())
+		if refused {
+			s.kernel.fs = func() error { return unix.EPERM }
+		}
+		s.Start()
+		want := []string{"umask 0027", "cwd " + dir, "own group true", "stdin /dev/null", fmt.Sprintf("env %d", len(c.Env))}
+		for i, w := range want {
+			got := s.line()
+			if refused && i == 4 { // the shell adds PWD and the like
+				continue
+			}
+			if got != w {
+				t.Errorf("unshare refused %v: got %q, want %q", refused, got, w)
+			}
+		}
+		if got := s.line(); !strings.HasPrefix(got, "ready ") {
+			t.Errorf("got %q", got)
+		}
+	}
+	if got := readUmask(t); got != own {
+		t.Errorf("our own umask became %s, was %s", got, own)
+	}
+}
+
+func readUmask(t *testing.T) string {
+	t.Helper()
+	return statusLine(t, "/proc/thread-self/status", "Umask:")
+}
+
+func statusLine(t *testing.T, path, key string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(data)) {
+		if v, ok := strings.CutPrefix(line, key); ok {
+			return strings.TrimSpace(v)
+		}
+	}
+	return ""
+}
+
+func TestUser(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can become another user")
+	}
+	c := shell("id -u; id -g; id -G; kill -STOP $$")
+	c.User = &Credential{UID: 65534, GID: 65533, Groups: []uint32{65533, 12345}}
+	s := newScene(t, c, realPolicy())
+	s.Start()
+	for _, want := range []string{"65534", "65533", "65533 12345"} {
+		if got := s.line(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestOwnUserNeedsNoPrivilege(t *testing.T) {
+	t.Parallel()
+	c := shell("echo ready 1; exec sleep 1000")
+	c.User = &Credential{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())}
+	s := newScene(t, c, realPolicy())
+	s.Start()
+	s.ready()
+}
+
+// TestIgnoredSignalsAreReset: a daemon that was started by nohup must not make
+// its apps deaf. Not parallel: it changes what the process ignores.
+func TestIgnoredSignalsAreReset(t *testing.T) {
+	var ign [4]uint64
+	ign[0] = 1 // SIG_IGN behind the back of os/signal, as if inherited
+	set := func(sig syscall.Signal) {
+		if err := sigaction(sig, &ign); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(unix.SIGTSTP)
+	set(unix.SIGHUP)
+	s := newScene(t, shell("grep -E 'SigIgn|SigBlk' /proc/self/status; exec sleep 1000"), realPolicy())
+	s.Start()
+	for range 2 {
+		if got := s.line(); !strings.HasSuffix(got, "\t0000000000000000") {
+			t.Errorf("the program starts with %q", got)
+		}
+	}
+	if err := unix.Kill(os.Getpid(), unix.SIGHUP); err != nil { // must still do nothing to us
+		t.Error(err)
+	}
+}
+
+func TestExplainOfUnknown(t *testing.T) {
+	t.Parallel()
+	c := Command{Argv: []string{"/x/app"}}
+	for err, want := range map[error]string{
+		unix.EAGAIN:       "cannot start another process: a limit on processes is reached (ulimit -u, pids.max)",
+		unix.ENOMEM:       "cannot start another process: out of memory",
+		unix.EMFILE:       "cannot start another process: too many open files (ulimit -n)",
+		unix.ETXTBSY:      "cannot run /x/app: somebody is still writing it",
+		unix.EIO:          "input/output error: /x/app",
+		errors.New("odd"): "cannot run /x/app: odd",
+	} {
+		if got := explain(c, err).Error(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func sigaction(sig syscall.Signal, act *[4]uint64) error {
+	_, _, e := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(act)), 0, 8, 0, 0)
+	if e != 0 {
+		return e
+	}
+	return nil
+}
