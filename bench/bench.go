@@ -56,7 +56,7 @@ func (b *bench) fill() error {
 	if b.pm2 != "" {
 		b.managers = append(b.managers, pm2Manager(b.pm2))
 	} else {
-		b.report.remark("pm2 is not measured: not found")
+		b.report.remark("pm2 is not measured")
 	}
 	for _, m := range b.managers {
 		b.report.having = append(b.report.having, m.name())

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -50,6 +51,7 @@ func run(ctx context.Context, args []string) (int, error) {
 	}
 	defer b.close()
 	began := time.Now()
+	b.report.busy(readFile("/proc/loadavg"), runtime.NumCPU())
 	for _, s := range scenarios {
 		if ctx.Err() != nil || !o.wants(s.name) {
 			continue

@@ -45,7 +45,7 @@ func full() size {
 func brief() size {
 	s := full()
 	s.settle, s.idle = time.Second, 3*time.Second
-	s.calls, s.logRounds, s.starts, s.lines = 10, 2, 2, 1_000_000
+	s.calls, s.logRounds, s.starts, s.lines = 10, 2, 1, 1_000_000
 	return s
 }
 

@@ -127,3 +127,14 @@ func TestSave(t *testing.T) {
 		t.Errorf("%s", data)
 	}
 }
+
+func TestBusy(t *testing.T) {
+	t.Parallel()
+	for text, notes := range map[string]int{"0.52 0.58 0.59 1/300 77\n": 0, "1.52 0.58 0.59 1/300 77\n": 1, "": 0} {
+		var r report
+		r.busy(text, 2)
+		if len(r.notes) != notes {
+			t.Errorf("%q: %v", text, r.notes)
+		}
+	}
+}
