@@ -42,7 +42,7 @@ const targetHelp = "an id, a name, a namespace, all, /regex/, an ecosystem file,
 
 func needTargets(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
-		return usagef("%s what? a target is %s", cmd.Name(), targetHelp)
+		return usagef("%s what? a target is %s", cmd.CalledAs(), targetHelp)
 	}
 	return nil
 }

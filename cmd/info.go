@@ -2,7 +2,6 @@ package cmd
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -123,18 +122,18 @@ func lastExit(e *api.Exit, now time.Time) string {
 func programRows(d api.Detail) []infoRow {
 	cmd := d.App.Command
 	rows := []infoRow{
-		{"script path", api.Contract(cmd.Script, os.Getenv("HOME"))},
+		{"script path", cmd.Script},
 		{"script args", orElse(strings.Join(cmd.Args, " "), "N/A")},
 		{"interpreter", orElse(cmd.Interpreter, "none")},
 		{"interpreter args", orElse(strings.Join(cmd.InterpreterArgs, " "), "N/A")},
 		{"script id", fmt.Sprint(d.ID)},
-		{"exec cwd", api.Contract(cmd.Cwd, os.Getenv("HOME"))},
+		{"exec cwd", cmd.Cwd},
 		{"exec mode", d.Mode + "_mode"},
 		{"instance", fmt.Sprintf("%d of %d", d.Index, d.App.Scale.Instances)},
 		{"user", d.User},
 		{"watch & reload", "✘"},
 		{"created at", d.Created.Format(time.RFC3339)},
-		{"from", orElse(api.Contract(d.Origin, os.Getenv("HOME")), "command line")},
+		{"from", orElse(d.Origin, "command line")},
 	}
 	if d.EnvName != "" {
 		rows = append(rows, infoRow{"environment", "env_" + d.EnvName})
@@ -178,7 +177,7 @@ func logRows(d api.Detail) []infoRow {
 }
 
 func logText(l api.LogInfo) string {
-	text := api.Contract(orElse(l.Path, "/dev/null"), os.Getenv("HOME"))
+	text := orElse(l.Path, "/dev/null")
 	if l.Dropped > 0 {
 		text += fmt.Sprintf(" (%s dropped)", bytesText(l.Dropped))
 	}

@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"encoding/json"
+	"maps"
 
 	"github.com/spf13/cobra"
 
@@ -118,7 +119,8 @@ func jlist(d api.Detail) jlistEntry {
 		Out: d.Out.Path, Err: d.Err.Path, PidFile: d.App.PidFile, Origin: d.Origin, User: d.User,
 		Dropped: d.Out.Dropped + d.Err.Dropped,
 	}
-	e.Env.Env = d.App.Env.Vars
+	e.Env.Env = map[string]string{}
+	maps.Copy(e.Env.Env, d.App.Env.Vars)
 	return e
 }
 

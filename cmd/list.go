@@ -64,7 +64,7 @@ func (c *cli) printList(ctx context.Context, o listOptions) error {
 
 // printEmpty says why there is nothing: no daemon, none of ours, or no apps.
 func (c *cli) printEmpty(err error) {
-	home := api.Contract(c.client.Home().Dir, os.Getenv("HOME"))
+	home := c.client.Home().Dir
 	if err != nil {
 		c.say("no apps: daemon not running (home %s)", home)
 	} else {

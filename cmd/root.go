@@ -136,7 +136,7 @@ func (c *cli) exitCode(err error) int {
 		fmt.Fprintln(c.err, "gopm: interrupted")
 		return 130
 	case errors.As(err, &problems):
-		fmt.Fprintln(c.err, problems.Error()) // each names file and line itself
+		c.printProblems(problems)
 		return exitUsage
 	case errors.As(err, &usage), errors.As(err, &apiErr) && (apiErr.Kind == api.KindInvalid || apiErr.Kind == api.KindConflict):
 		fmt.Fprintln(c.err, "gopm:", err)
@@ -144,6 +144,20 @@ func (c *cli) exitCode(err error) int {
 	}
 	fmt.Fprintln(c.err, "gopm:", err)
 	return exitFailed
+}
+
+// printProblems prints errors; those in a file name it and the line themselves.
+func (c *cli) printProblems(all ecosystem.Problems) {
+	for _, p := range all {
+		switch {
+		case p.Severity != ecosystem.SeverityError:
+			c.remark(ecosystem.Problems{p})
+		case p.File == "":
+			c.warn("gopm: %s", p)
+		default:
+			c.warn("%s", p)
+		}
+	}
 }
 
 // say prints a line for the person at the terminal, unless --silent.

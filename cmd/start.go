@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -142,39 +143,69 @@ func (c *cli) start(ctx context.Context, targets, extra []string, o *startOption
 		}
 		targets = []string{found}
 	}
-	var all api.Outcome
+	var todo work
 	for _, target := range targets {
-		out, err := c.startOne(ctx, target, extra, o)
-		if err != nil {
+		if err := c.prepareStart(ctx, &todo, target, extra, o); err != nil {
 			return err
 		}
-		c.report(out)
-		all.Apps = append(all.Apps, out.Apps...)
 	}
-	return c.finish(ctx, all, o)
+	return c.carryOut(ctx, todo, api.PathStart, o)
 }
 
-// startOne starts a file, an app that is known, or a program.
-func (c *cli) startOne(ctx context.Context, target string, extra []string, o *startOptions) (api.Outcome, error) {
+// work is what a command is going to do. It is complete before anything is done,
+// so that a mistake in the last target is no half-done command.
+type work struct {
+	known   []string // targets for the daemon to resolve
+	applies []api.Apply
+}
+
+// prepareStart adds a file, an app that is known, or a program to the work.
+func (c *cli) prepareStart(ctx context.Context, todo *work, target string, extra []string, o *startOptions) error {
 	if target == "-" || ecosystem.IsFile(target) {
-		return c.startFile(ctx, target, o)
+		return c.prepareFile(ctx, todo, target, o)
 	}
-	var out api.Outcome
-	if known, err := c.isKnown(ctx, target); err != nil || known {
-		if err != nil {
-			return out, err
-		}
-		return out, c.client.Post(ctx, api.PathStart, c.targets([]string{target}, o), &out)
+	known, err := c.isKnown(ctx, target)
+	if err != nil {
+		return err
+	}
+	if known {
+		todo.known = append(todo.known, target)
+		return nil
 	}
 	if o.env != "" {
-		return out, usagef("--env works with an ecosystem file only, %q is none", target)
+		return usagef("--env works with an ecosystem file only, %q is none", target)
 	}
 	app, problems, err := ecosystem.FromCommand(target, extra, o.set, options())
 	c.remark(problems)
 	if err != nil {
-		return out, err
+		return err
 	}
-	return c.apply(ctx, api.Apply{Apps: []ecosystem.App{app}}, o)
+	todo.applies = append(todo.applies, api.Apply{Apps: []ecosystem.App{app}})
+	return nil
+}
+
+// carryOut does the work, names what was done, and waits for what was started.
+func (c *cli) carryOut(ctx context.Context, todo work, path string, o *startOptions) error {
+	var all api.Outcome
+	done := func(out api.Outcome) {
+		c.report(out)
+		all.Apps = append(all.Apps, out.Apps...)
+	}
+	if len(todo.known) > 0 {
+		var out api.Outcome
+		if err := c.client.Post(ctx, path, c.targets(todo.known, o), &out); err != nil {
+			return err
+		}
+		done(out)
+	}
+	for _, req := range todo.applies {
+		out, err := c.apply(ctx, req, o)
+		if err != nil {
+			return err
+		}
+		done(out)
+	}
+	return c.finish(ctx, all, o)
 }
 
 // isKnown says whether a target names something that the daemon has.
@@ -190,13 +221,13 @@ func (c *cli) isKnown(ctx context.Context, target string) (bool, error) {
 	return false, err
 }
 
-func (c *cli) startFile(ctx context.Context, target string, o *startOptions) (api.Outcome, error) {
+func (c *cli) prepareFile(ctx context.Context, todo *work, target string, o *startOptions) error {
 	if len(o.set) > 0 {
-		return api.Outcome{}, usagef("options that are fields (%s) work with a program, not with a file: write them into %s", names(o.set), target)
+		return usagef("options that are fields (%s) work with a program, not with a file: write them into %s", names(o.set), target)
 	}
 	file, err := c.readFile(ctx, target)
 	if err != nil {
-		return api.Outcome{}, err
+		return err
 	}
 	env := o.env
 	if env == "" {
@@ -205,9 +236,10 @@ func (c *cli) startFile(ctx context.Context, target string, o *startOptions) (ap
 	apps, problems, err := file.Select(env, o.only)
 	c.remark(problems)
 	if err != nil {
-		return api.Outcome{}, err
+		return err
 	}
-	return c.apply(ctx, api.Apply{Apps: apps, Origin: file.Path, Names: file.Names()}, o)
+	todo.applies = append(todo.applies, api.Apply{Apps: apps, Origin: file.Path, Names: file.Names()})
+	return nil
 }
 
 // readFile reads an ecosystem file, or standard input, and prints its warnings.
@@ -218,6 +250,10 @@ func (c *cli) readFile(ctx context.Context, target string) (*ecosystem.File, err
 		file, err = ecosystem.ReadFrom(c.in, options())
 	} else {
 		file, err = ecosystem.Read(ctx, target, options())
+	}
+	var problems ecosystem.Problems
+	if err != nil && !errors.As(err, &problems) {
+		return nil, usageError{err.Error()} // it cannot be read at all
 	}
 	if err != nil {
 		return nil, err
@@ -252,22 +288,15 @@ func (c *cli) apply(ctx context.Context, req api.Apply, o *startOptions) (api.Ou
 }
 
 func (c *cli) restart(ctx context.Context, args []string, o *startOptions) error {
-	var all api.Outcome
+	var todo work
 	for _, target := range args {
-		var out api.Outcome
-		var err error
-		if target == "-" || ecosystem.IsFile(target) {
-			out, err = c.startFile(ctx, target, o)
-		} else {
-			err = c.client.Post(ctx, api.PathRestart, c.targets([]string{target}, o), &out)
-		}
-		if err != nil {
+		if target != "-" && !ecosystem.IsFile(target) {
+			todo.known = append(todo.known, target)
+		} else if err := c.prepareFile(ctx, &todo, target, o); err != nil {
 			return err
 		}
-		c.report(out)
-		all.Apps = append(all.Apps, out.Apps...)
 	}
-	return c.finish(ctx, all, o)
+	return c.carryOut(ctx, todo, api.PathRestart, o)
 }
 
 func (c *cli) targets(targets []string, o *startOptions) api.Targets {

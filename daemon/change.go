@@ -177,7 +177,7 @@ func (d *Daemon) start(ctx context.Context, req api.Targets) (api.Outcome, error
 	if err != nil {
 		return api.Outcome{}, err
 	}
-	if req.Update {
+	if req.Update || len(req.Set) > 0 {
 		if err := d.update(picked, req); err != nil {
 			return api.Outcome{}, err
 		}

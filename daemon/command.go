@@ -99,7 +99,7 @@ func buildCommand(a *app, in *instance, acc account, home string) supervise.Comm
 		"namespace=" + a.spec.Namespace,
 		"GOPM_HOME=" + home,
 	}
-	env := newEnviron(a.inherited)
+	env := newEnviron(ecosystem.Inherited(a.inherited, a.spec.Env)) // again: the file may have become stricter since
 	if acc.home != "" {
 		env.set("HOME="+acc.home, "USER="+acc.name, "LOGNAME="+acc.name)
 	}

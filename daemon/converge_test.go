@@ -12,6 +12,7 @@ import (
 func spec(name string, change ...func(*ecosystem.App)) ecosystem.App {
 	a := ecosystem.App{Name: name, Namespace: "default", Autostart: true,
 		Command: ecosystem.Command{Script: "/bin/" + name, Cwd: "/"},
+		Env:     ecosystem.Env{Inherit: ecosystem.Inherit{All: true}},
 		Scale:   ecosystem.Scale{Instances: 1, ExecMode: "fork", InstanceVar: "NODE_APP_INSTANCE"}}
 	for _, f := range change {
 		f(&a)

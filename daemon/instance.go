@@ -9,6 +9,7 @@ import (
 
 	"gopm/daemon/api"
 	"gopm/daemon/supervise"
+	"gopm/ecosystem"
 )
 
 // ready is an app's new version with everything worked out that can fail before
@@ -48,6 +49,7 @@ func (d *Daemon) launch(r ready, nextID int) error {
 func (d *Daemon) newInstance(r ready, id, index int) (*instance, error) {
 	spec := r.app.spec
 	in := &instance{id: id, index: index, name: spec.Name}
+	in.setPidFile(spec)
 	outTo, errTo := targets(spec, index, r.account, d.cfg.Home.Logs())
 	var err error
 	if in.out, err = d.pump.Open(outTo); err != nil {
@@ -85,9 +87,19 @@ func (d *Daemon) processConfig(r ready, in *instance) supervise.Config {
 			if line := describe(before, s); line != "" {
 				d.log("%s:%d (id %d) %s", in.name, in.index, in.id, line)
 			}
+			if file := *in.pidFile.Load(); file != "" && s.Pid != before.Pid {
+				if err := keepPidFile(file, s.Pid); err != nil {
+					d.log("%s:%d (id %d) %v", in.name, in.index, in.id, err)
+				}
+			}
 			before = s
 		},
 	}
+}
+
+func (in *instance) setPidFile(spec ecosystem.App) {
+	path := pidPath(spec.PidFile, in.index, spec.Scale.Instances)
+	in.pidFile.Store(&path)
 }
 
 // stdio gives a new run its pipes, and remembers where its output begins.
@@ -174,6 +186,7 @@ func (d *Daemon) adjust(r ready, in *instance) error {
 	if err := in.err.Retarget(errTo); err != nil {
 		return fmt.Errorf("%s: cannot log stderr: %v", in.name, err)
 	}
+	in.setPidFile(r.app.spec)
 	in.proc.Configure(buildCommand(r.app, in, r.account, d.cfg.Home.Dir), r.policy)
 	return nil
 }

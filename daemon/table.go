@@ -27,7 +27,7 @@ type app struct {
 	instances []*instance // by number, 0…n-1
 }
 
-// instance is one running copy of an app. All of its fields but the atomic one
+// instance is one running copy of an app. All of its fields but the atomic ones
 // are set once; what changes lives in the process and the streams.
 type instance struct {
 	id       int
@@ -35,7 +35,8 @@ type instance struct {
 	name     string
 	proc     *supervise.Process
 	out, err *logs.Stream
-	marks    atomic.Pointer[marks] // where the output of the present run begins
+	marks    atomic.Pointer[marks]  // where the output of the present run begins
+	pidFile  atomic.Pointer[string] // never nil; "" = none
 }
 
 type marks struct{ out, err logs.Mark }
