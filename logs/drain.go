@@ -3,6 +3,7 @@ package logs
 import (
 	"bytes"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -90,7 +91,11 @@ func (p *Pump) spliceStep(s *Stream) (int, state) {
 	want := pipeChunk
 	if l := k.limit(p.now()); !l.free(k.off, pipeChunk) {
 		next, err := p.peeker.peek(s.fd, p.buf)
-		if err != nil || len(next) == 0 {
+		if err != nil && err != unix.EAGAIN {
+			k.share() // a sandbox without tee
+			return p.copyStep(s, nil)
+		}
+		if len(next) == 0 {
 			return 0, pipeEmpty
 		}
 		n, rotate := l.plan(k.off, k.midline(), next)
@@ -110,15 +115,24 @@ func (p *Pump) spliceStep(s *Stream) (int, state) {
 		return 0, pipeMore
 	case err == unix.EAGAIN, err == nil && n == 0:
 		return 0, pipeEmpty
-	case err == unix.EINVAL:
-		k.share() // this file system can't
-		return 0, pipeMore
 	case err != nil:
-		return p.copyStep(s, err)
+		if !fileRefuses(err) {
+			k.share() // this file system or sandbox can't splice
+		}
+		return p.copyStep(s, nil)
 	case int(n) < want:
 		return int(n), pipeEmpty // most likely; if not, arming tells at once
 	}
 	return int(n), pipeMore
+}
+
+// fileRefuses: a plain write would fail in the same way.
+func fileRefuses(err error) bool {
+	switch err {
+	case unix.ENOSPC, unix.EDQUOT, unix.EFBIG, unix.EIO, unix.EROFS, unix.ESTALE:
+		return true
+	}
+	return false
 }
 
 // copyStep reads a piece and writes it: for files with several writers, for
@@ -126,11 +140,20 @@ func (p *Pump) spliceStep(s *Stream) (int, state) {
 // beforehand that nothing can be written.
 func (p *Pump) copyStep(s *Stream, refused error) (int, state) {
 	k := s.sink
-	if refused == nil && k.putRest() == unix.EAGAIN {
-		if p.waitsFor(k) {
+	if !k.trouble.full.IsZero() {
+		switch {
+		case writable(k.fd):
+			k.trouble.full = time.Time{} // somebody reads
+			if len(k.rest) > 0 {
+				p.deliver(s, nil)
+				return 0, pipeMore
+			}
+		case p.waitsFor(k):
 			return 0, sinkFull
+		default:
+			refused = errFull
+			p.refuse(s, nil, refused)
 		}
-		p.refuse(s, nil, unix.EAGAIN)
 	}
 	held := copy(p.buf, s.carry)
 	n, err := retryInt(func() (int, error) { return unix.Read(s.fd, p.buf[held:held+pipeChunk]) })
@@ -179,6 +202,9 @@ func (p *Pump) skipDropped(s *Stream, data []byte) []byte {
 // deliver writes data, rotating where needed, or deals with the refusal.
 func (p *Pump) deliver(s *Stream, data []byte) {
 	k := s.sink
+	if len(k.rest)+len(data) == 0 {
+		return // nothing is learned about the file
+	}
 	if err := k.putRest(); err != nil {
 		p.refuse(s, data, err)
 		return
@@ -211,7 +237,7 @@ func (p *Pump) refuse(s *Stream, data []byte, err error) {
 	data = slices.Concat(k.rest, data)
 	k.rest = nil
 	if err == unix.EAGAIN {
-		if k.trouble.full.IsZero() { // it has just taken something
+		if k.trouble.full.IsZero() { // until now it was read
 			p.heals(k)
 			k.trouble.full = p.now()
 		}

@@ -26,6 +26,8 @@ func TestMain(m *testing.M) {
 			w.Write(numbered(i))
 		}
 		w.Flush()
+	case "steady":
+		steady(os.Stdout)
 	case "orphan": // writes on when told that nobody reads any more
 		fmt.Fprintln(os.Stdout, "first")
 		os.Stdin.Read(make([]byte, 1))
@@ -34,6 +36,8 @@ func TestMain(m *testing.M) {
 				os.Exit(1)
 			}
 		}
+	case "stdout":
+		os.Exit(stdoutChild())
 	case "filesize":
 		os.Exit(fileSizeChild())
 	}

@@ -39,6 +39,9 @@ type indexed struct {
 func (x *index) grown(inode uint64, offset int64, now time.Time) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if x.end.inode == inode && x.end.offset == offset {
+		return // what was written has been refused
+	}
 	next := indexed{inode, offset, now.UnixNano()}
 	if x.end.inode != 0 && x.keepsEnd(next) {
 		x.push(x.end)

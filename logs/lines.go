@@ -57,7 +57,7 @@ func seekBack(f io.ReaderAt, from, to int64, n int) (int64, error) {
 		}
 		for i := m - 1; i >= 0; i-- {
 			at := pos + int64(i) + 1 // behind this byte
-			if block[i] != '\n' && bound-at < maxLine || at == to {
+			if block[i] != '\n' && bound-at <= maxLine || at == to {
 				continue
 			}
 			if n--; n == 0 {

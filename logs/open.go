@@ -104,10 +104,14 @@ func makeFolder(dir string) error {
 	if err := makeFolder(filepath.Dir(dir)); err != nil {
 		return err
 	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("cannot create log folder %s: %w", dir, err)
+	err := os.Mkdir(dir, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		return nil // somebody else was quicker
 	}
-	if err := os.Chmod(dir, 0o700); err != nil {
+	if err == nil {
+		err = os.Chmod(dir, 0o700)
+	}
+	if err != nil {
 		return fmt.Errorf("cannot create log folder %s: %w", dir, err)
 	}
 	return nil

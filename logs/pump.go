@@ -90,20 +90,25 @@ func (p *Pump) Open(t Target) (*Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Stream{pump: p, fd: fd, size: pipeSize(fd)}
-	result := errClosed
-	if e := p.do(context.Background(), func() { result = p.adopt(s, t) }); e != nil {
-		result = e
-	}
-	if result != nil {
+	o, err := openTarget(t)
+	if err != nil {
 		unix.Close(fd)
-		return nil, result
+		return nil, err
+	}
+	s := &Stream{pump: p, fd: fd, size: pipeSize(fd)}
+	if e := p.do(context.Background(), func() { err = p.adopt(s, t, o) }); e != nil {
+		unix.Close(o.fd)
+		err = e
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
 	}
 	return s, nil
 }
 
-func (p *Pump) adopt(s *Stream, t Target) error {
-	if err := p.attach(s, t); err != nil {
+func (p *Pump) adopt(s *Stream, t Target, o opened) error {
+	if err := p.attach(s, t, o); err != nil {
 		return err
 	}
 	if err := p.poll.add(s.fd); err != nil {
@@ -144,18 +149,26 @@ func (p *Pump) do(ctx context.Context, f func()) error {
 // those a turn, pauses, and arms them again.
 func (p *Pump) run() {
 	defer close(p.ended)
+	fullest := 0
+	var waited time.Duration
 	for !p.closing {
-		waited := p.wait()
+		slept, more := p.wait()
+		waited += slept
 		p.commands()
 		eighths, stuck := p.round()
+		fullest = max(fullest, eighths)
 		p.notify()
+		if more { // others are ready: they come first, then all have one pause
+			continue
+		}
 		switch {
 		case len(p.queue.ready) == 0 && len(p.queue.drained) > 0:
-			p.nap(p.pace.next(eighths, waited))
+			p.nap(p.pace.next(fullest, waited))
 		case stuck && len(p.queue.ready) > 0: // full FIFOs; their programs wait
 			p.nap(maxPause)
 		}
 		p.rearm()
+		fullest, waited = 0, 0
 	}
 	for _, s := range p.streams {
 		p.drop(s)
@@ -165,14 +178,17 @@ func (p *Pump) run() {
 	p.poll.close()
 }
 
-// wait queues the streams that have bytes and returns how long it slept.
-func (p *Pump) wait() time.Duration {
-	block := len(p.queue.ready) == 0
+// wait queues the streams that have bytes and returns how long it slept, and
+// whether there may be more of them. It doesn't sleep while there is work.
+func (p *Pump) wait() (slept time.Duration, more bool) {
+	block := len(p.queue.ready) == 0 && len(p.queue.drained) == 0
 	var began time.Time
 	if block {
 		began = p.now()
 	}
-	for _, ev := range p.poll.wait(block, p.subs.deadline(p.queue.owing)) {
+	events := p.poll.wait(block, p.subs.deadline(p.queue.owing))
+	more = len(events) == len(p.poll.events)
+	for _, ev := range events {
 		if p.poll.rung(ev.Fd) {
 			continue
 		}
@@ -181,9 +197,9 @@ func (p *Pump) wait() time.Duration {
 		}
 	}
 	if !block {
-		return 0
+		return 0, more
 	}
-	return p.now().Sub(began)
+	return p.now().Sub(began), more
 }
 
 // commands runs what was asked for meanwhile.

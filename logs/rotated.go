@@ -10,11 +10,12 @@ import (
 // NewRotated is a rotating writer for the daemon's own log (0600). Each Write is
 // taken to be whole lines.
 func NewRotated(path string, maxSize int64, retain int) (io.WriteCloser, error) {
-	o, err := openTarget(Target{Path: path, UID: -1, GID: -1})
+	t := Target{Path: path, MaxSize: maxSize, Retain: retain, UID: -1, GID: -1}
+	o, err := openTarget(t)
 	if err != nil {
 		return nil, err
 	}
-	k := newSink(o, Target{Path: path, MaxSize: maxSize, Retain: retain})
+	k := newSink(o, t)
 	k.share()
 	return &rotated{sink: k, past: history{path: o.path}, now: time.Now}, nil
 }
@@ -41,7 +42,7 @@ func (r *rotated) Write(b []byte) (int, error) {
 	if l > 0 && k.off > 0 && k.off+int64(len(b)) > int64(l) {
 		fd, err := r.past.rotate(k.fd, r.now())
 		if err != nil {
-			k.retry = r.now().Add(retryAfter) // too big is better than lost
+			k.unlimited = r.now().Add(retryAfter) // too big is better than lost
 		} else {
 			k.close()
 			k.fd, k.off, k.append = fd, 0, false

@@ -27,7 +27,8 @@ type sink struct {
 	index   index
 
 	rotations int
-	retry     time.Time // no rotation, no reopening before
+	retry     time.Time // it isn't opened again before
+	unlimited time.Time // until then it isn't rotated
 }
 
 // trouble is why a sink takes nothing at the moment.
@@ -50,7 +51,7 @@ func (k *sink) spliced() bool {
 
 // limit is the size at which the file is rotated; none while that has just failed.
 func (k *sink) limit(now time.Time) limit {
-	if k.kind != kindFile || k.path == "" || now.Before(k.retry) {
+	if k.kind != kindFile || k.path == "" || now.Before(k.unlimited) {
 		return 0
 	}
 	return limit(k.target.MaxSize)
@@ -74,7 +75,7 @@ func (k *sink) look() error {
 	if err := unix.Fstat(k.fd, &st); err != nil {
 		return err
 	}
-	if st.Nlink == 0 {
+	if st.Nlink == 0 && k.path != "" {
 		return errRemoved
 	}
 	if st.Size < k.off { // truncated by somebody: go on from there
@@ -106,7 +107,6 @@ func (k *sink) put(b []byte) (int, error) {
 			done += n
 			k.off += int64(n)
 			k.mid = b[done-1] != '\n'
-			k.trouble.full = time.Time{} // somebody reads
 		}
 		if err != nil {
 			return done, err
@@ -129,6 +129,14 @@ func (k *sink) write(b []byte) (int, error) {
 		}
 	}
 	return unix.Write(k.fd, b)
+}
+
+// writable says that a FIFO or terminal has room. Small writes may fit into the
+// last page of a full FIFO; that nobody reads it shows only here.
+func writable(fd int) bool {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+	n, err := retryInt(func() (int, error) { return unix.Poll(fds, 0) })
+	return err == nil && n == 1 && fds[0].Revents&unix.POLLOUT != 0
 }
 
 // putRest writes what must precede everything else.

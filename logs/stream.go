@@ -6,6 +6,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Target is where a stream goes.
@@ -73,10 +75,20 @@ func (s *Stream) ChildFile() (*os.File, error) {
 
 // Retarget changes the file; what is already in the pipe goes to the old one.
 func (s *Stream) Retarget(t Target) error {
-	return s.do(context.Background(), func() error {
+	o, err := openTarget(t)
+	if err != nil {
+		return err
+	}
+	taken := false
+	err = s.do(context.Background(), func() error {
+		taken = true
 		s.pump.empty(s)
-		return s.pump.attach(s, t)
+		return s.pump.attach(s, t, o)
 	})
+	if !taken {
+		unix.Close(o.fd)
+	}
+	return err
 }
 
 // Flush returns when everything that was in the pipe at the call is in the file.

@@ -15,11 +15,17 @@ const (
 // errRemoved: a log file was deleted, and can't be created again.
 var errRemoved = errors.New("the file was removed and cannot be created again")
 
-// attach opens a target for a stream and lets go of the one it had.
-func (p *Pump) attach(s *Stream, t Target) error {
-	o, err := openTarget(t)
-	if err != nil {
-		return err
+// attach gives a stream the target o and lets go of the one it had. o was opened
+// elsewhere, because creating a file takes long when many do; if its name belongs
+// to another file by now (it was rotated), it is opened again.
+func (p *Pump) attach(s *Stream, t Target, o opened) error {
+	var st unix.Stat_t
+	if o.path != "" && (unix.Lstat(o.path, &st) != nil || idOf(&st) != o.id) {
+		unix.Close(o.fd)
+		var err error
+		if o, err = openTarget(t); err != nil {
+			return err
+		}
 	}
 	k := p.sinks[o.id]
 	if k != nil { // that very file is open already, under whatever name
@@ -75,13 +81,18 @@ func (p *Pump) reopen(k *sink) error {
 		if s.sink != k {
 			continue
 		}
-		if err := p.attach(s, s.target); err != nil {
+		o, err := openTarget(s.target)
+		if err == nil {
+			err = p.attach(s, s.target, o)
+		}
+		if err != nil {
 			k.retry = now.Add(retryAfter)
 			if p.sinks[k.id] == nil {
 				p.sinks[k.id] = k
 			}
 			return err
 		}
+		s.sink.unlimited = now.Add(retryAfter) // should its name never lead to it, it isn't tried for ever
 	}
 	if k.trouble.owing {
 		p.log("log %s takes output again", k.target.Path)
@@ -93,6 +104,7 @@ func (p *Pump) reopen(k *sink) error {
 func (p *Pump) rotate(k *sink) error {
 	var st unix.Stat_t
 	if err := unix.Lstat(k.path, &st); err != nil || idOf(&st) != k.id {
+		k.unlimited = p.now().Add(retryAfter)
 		return p.reopen(k) // somebody moved it away: what is there now isn't ours to rename
 	}
 	h := p.past[k.path]
@@ -102,7 +114,7 @@ func (p *Pump) rotate(k *sink) error {
 	}
 	fd, err := h.rotate(k.fd, p.now())
 	if err != nil {
-		k.retry = p.now().Add(retryAfter)
+		k.unlimited = p.now().Add(retryAfter)
 		if now := p.now(); k.trouble.unrotated.IsZero() || now.Sub(k.trouble.unrotated) >= repeatAfter {
 			k.trouble.unrotated = now
 			p.log("cannot rotate log %s: %v; it grows beyond max_size until that works", k.path, err)

@@ -1,3 +1,0 @@
-package logs
-
-func fileSizeChild() int { return 0 }
