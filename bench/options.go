@@ -37,7 +37,7 @@ func full() size {
 	return size{
 		idleApps: []int{10, 100}, listApps: []int{100}, startApps: []int{1, 100},
 		settle: 3 * time.Second, idle: 20 * time.Second,
-		calls: 30, logRounds: 3, starts: 5, lines: 2_000_000,
+		calls: 30, logRounds: 5, starts: 5, lines: 2_000_000,
 	}
 }
 
