@@ -65,6 +65,12 @@ func (c *cli) printInfo(d api.Detail) error {
 	return nil
 }
 
+// clipped keeps a line of less weight on one line of the terminal.
+func (c *cli) clipped(line string) string {
+	width, _ := terminalSize(c.out)
+	return clip(line, width)
+}
+
 // clip shortens text to a number of columns; none given means no limit.
 func clip(s string, columns int) string {
 	runes := []rune(s)

@@ -82,7 +82,8 @@ func (c *cli) printNotes(rows []api.Instance) {
 	from := map[string][]string{}
 	for _, r := range rows {
 		if r.Dropped > 0 || r.LogStatus != "" {
-			c.say("%s", c.paint(yellow, fmt.Sprintf("%d|%s log: %s, %s dropped", r.ID, r.Name, orElse(r.LogStatus, "fine now"), bytesText(r.Dropped))))
+			line := fmt.Sprintf("%d|%s log: %s, %s dropped", r.ID, r.Name, orElse(r.LogStatus, "fine now"), bytesText(r.Dropped))
+			c.say("%s", c.paint(yellow, line))
 		}
 		if r.Origin == "" {
 			continue
@@ -99,7 +100,8 @@ func (c *cli) printNotes(rows []api.Instance) {
 		}
 	}
 	for _, origin := range origins {
-		c.say("%s", c.paint(dim, fmt.Sprintf("from %s: %s", api.Contract(origin, home), abbreviate(from[origin], 6))))
+		line := fmt.Sprintf("from %s: %s", api.Contract(origin, home), abbreviate(from[origin], 6))
+		c.say("%s", c.paint(dim, c.clipped(line)))
 	}
 }
 

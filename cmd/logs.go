@@ -30,7 +30,7 @@ func (c *cli) logsCmd() *cobra.Command {
 		Short:   "Show what apps write, then follow",
 		Long: `Show the last lines of apps' logs, merged by time, then follow them. Without a
 target all apps. Lines of stderr are red on a terminal and marked (err) elsewhere.
-A target is an id, a name, a namespace, all, or /regex/.`,
+A target is ` + targetHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.onlyErr && o.onlyOut {
 				return usagef("--err and --out exclude each other; without both you see both")
@@ -50,14 +50,18 @@ A target is an id, a name, a namespace, all, or /regex/.`,
 	return cmd
 }
 
-func (c *cli) logs(ctx context.Context, targets []string, o logOptions) error {
+func (c *cli) logs(ctx context.Context, args []string, o logOptions) error {
+	targets, err := c.targetNames(ctx, args)
+	if err != nil {
+		return err
+	}
 	query := api.Targeted(targets...)
 	if !o.nostream {
 		query.Set("follow", "1")
 	}
 	v := &logView{cli: c, options: o, out: bufio.NewWriter(c.out), what: orElse(strings.Join(targets, ", "), "all")}
 	defer v.close()
-	err := api.Stream(ctx, c.client, api.PathLogs, query, v.event)
+	err = api.Stream(ctx, c.client, api.PathLogs, query, v.event)
 	switch {
 	case ctx.Err() != nil: // Ctrl-C is how one leaves
 		return nil

@@ -150,6 +150,9 @@ func buildPolicy(spec ecosystem.App) (supervise.Policy, error) {
 	if sig == 0 {
 		return supervise.Policy{}, fmt.Errorf("%s: unknown kill_signal %q", spec.Name, s.Signal)
 	}
+	if r.Delay > 0 {
+		r.BackoffInitial = 0 // a fixed delay takes the place of the growing one
+	}
 	return supervise.Policy{
 		Autorestart: r.Auto, StopExitCodes: r.StopExitCodes, MinUptime: r.MinUptime,
 		MaxRestarts: r.MaxRestarts, MaxExplicit: r.MaxExplicit,
