@@ -22,8 +22,7 @@ type child struct {
 	clear  *clearing
 }
 
-func (c *child) Pid() int          { return c.pid }
-func (c *child) StartTime() uint64 { return c.start }
+func (c *child) Identity() (pid int, start uint64) { return c.pid, c.start }
 
 func (c *child) Signal(sig syscall.Signal, tree bool) error {
 	if c.reaped != 0 {

@@ -102,6 +102,7 @@ type fakeChild struct {
 	exit    Exit
 	left    bool
 	freed   bool
+	reaps   int
 }
 
 func (k *fakeKernel) Spawn(c Command, _, _ *os.File, exited func()) (Child, error) {
@@ -152,8 +153,7 @@ func (c *fakeChild) die(e Exit, left bool) {
 	c.exited()
 }
 
-func (c *fakeChild) Pid() int          { return c.pid }
-func (c *fakeChild) StartTime() uint64 { return uint64(c.pid) * 10 }
+func (c *fakeChild) Identity() (pid int, start uint64) { return c.pid, uint64(c.pid) * 10 }
 
 func (c *fakeChild) Signal(sig syscall.Signal, _ bool) error {
 	c.mu.Lock()
@@ -165,6 +165,7 @@ func (c *fakeChild) Signal(sig syscall.Signal, _ bool) error {
 func (c *fakeChild) Reap(bool) (Exit, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.reaps++
 	return c.exit, c.left
 }
 

@@ -102,7 +102,7 @@ type Machine struct {
 // Run is the live process.
 type Run struct {
 	Pid       int
-	StartTime uint64
+	StartTime uint64 // clock ticks since boot (/proc/PID/stat field 22)
 	Started   time.Time
 }
 

@@ -9,7 +9,7 @@ import "os"
 // orphans lists live children of the keeper that came from the incarnation
 // started at since. It is asked at every exit, so the usual answer, none, is cheap.
 func (k *OSKernel) orphans(since uint64, marker []string) []procStat {
-	if k.keeper == 0 {
+	if k.keeper == 0 || len(marker) == 0 {
 		return nil
 	}
 	candidates, err := k.keptChildren(since)

@@ -31,8 +31,7 @@ type Kernel interface {
 
 // Child is one spawned incarnation. Its methods are called by one goroutine.
 type Child interface {
-	Pid() int
-	StartTime() uint64
+	Identity() (pid int, start uint64)
 	// Signal goes to the whole group, or with tree false to the main process alone.
 	Signal(sig syscall.Signal, tree bool) error
 	// Reap collects the exit. With tree it first sends SIGTERM to what is left
@@ -159,7 +158,7 @@ func (p *Process) do(a Action) {
 		inc := p.m.Inc
 		p.child.Clear(a.Sig, func() { p.mail.post(func() { p.step(Event{Kind: EvCleared, Inc: inc}) }) })
 	case ActGone:
-		pid := p.child.Pid()
+		pid, _ := p.child.Identity()
 		p.child.Release()
 		p.child = nil
 		if p.cfg.OnGone != nil {
@@ -215,7 +214,8 @@ func (p *Process) spawnFailed(inc uint64, e error) {
 }
 
 func (p *Process) spawned(inc uint64, child Child) {
-	run := Run{Pid: child.Pid(), StartTime: child.StartTime(), Started: p.cfg.Clock.Now()}
+	pid, start := child.Identity()
+	run := Run{Pid: pid, StartTime: start, Started: p.cfg.Clock.Now()}
 	if p.cfg.OnSpawn != nil {
 		p.cfg.OnSpawn(run.Pid, run.StartTime)
 	}

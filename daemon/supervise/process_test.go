@@ -27,6 +27,10 @@ func TestLifeOfAProcess(t *testing.T) {
 	if n.Want || !n.LastExit.Requested || n.Pid != 0 {
 		t.Errorf("after the stop: %+v", n)
 	}
+	s.Reset()
+	if n := s.await("reset", func(n Snapshot) bool { return n.Restarts == 0 }); n.LastExit == nil {
+		t.Error("Reset forgets more than the counters")
+	}
 	seen, told := s.history()
 	if want := []int{1000, -1000, 1001, -1001}; !slices.Equal(told, want) {
 		t.Errorf("the keeper was told %v, want %v", told, want)
@@ -39,7 +43,7 @@ func TestLifeOfAProcess(t *testing.T) {
 		states = append(states, fmt.Sprintf("%s %d", n.Status, n.Pid))
 	}
 	want := []string{
-		"launching 0", "launching 1000", "online 1000", "launching 0", "launching 1001", "stopping 1001", "stopped 0",
+		"launching 0", "launching 1000", "online 1000", "launching 0", "launching 1001", "stopping 1001", "stopped 0", "stopped 0",
 	}
 	if !slices.Equal(states, want) {
 		t.Errorf("snapshots:\n got %q\nwant %q", states, want)
@@ -179,6 +183,9 @@ func TestStaleExitOfALivingSuccessor(t *testing.T) {
 	s.sync()
 	if n := s.Snapshot(); n.Incarnation != 2 || n.Pid == 0 {
 		t.Errorf("an old exit ended the successor: %+v", n)
+	}
+	if s.kernel.last().reaps > 0 {
+		t.Error("the successor was reaped because of an old exit") // and its group signalled
 	}
 }
 

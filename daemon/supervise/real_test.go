@@ -110,7 +110,7 @@ func role(t testing.TB, name string, extra ...string) Command {
 		t.Fatal(err)
 	}
 	marker := []string{"pm_id=3", "GOPM_HOME=" + t.TempDir()}
-	env := append([]string{roleKey + name, "GORACE=atexit_sleep_ms=0"}, append(marker, extra...)...)
+	env := append([]string{roleKey + name, "GORACE=atexit_sleep_ms=0", "GOCOVERDIR=" + t.TempDir()}, append(marker, extra...)...)
 	return Command{Argv: []string{exe}, Env: env, Marker: marker}
 }
 

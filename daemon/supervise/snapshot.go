@@ -17,10 +17,8 @@ const (
 // Snapshot is an immutable picture of a process, replaced at every transition.
 type Snapshot struct {
 	Status       Status
-	Incarnation  uint64 // counts spawns; 0 = never spawned
-	Pid          int    // 0 = no process
-	StartTime    uint64 // of Pid, clock ticks since boot (/proc/PID/stat field 22)
-	Started      time.Time
+	Incarnation  uint64        // counts spawns; 0 = never spawned
+	Run                        // zero = no process
 	Restarts     int           // automatic and by hand, as pm2 counts them; Reset sets 0
 	Unstable     int           // unstable exits in a row
 	Backoff      time.Duration // the delay in force while waiting
@@ -53,9 +51,7 @@ func (m Machine) snapshot() Snapshot {
 	s := Snapshot{
 		Status:       m.status(),
 		Incarnation:  m.Inc,
-		Pid:          m.Run.Pid,
-		StartTime:    m.Run.StartTime,
-		Started:      m.Run.Started,
+		Run:          m.Run,
 		Restarts:     m.Count.Restarts,
 		Unstable:     m.Count.Unstable,
 		LastExit:     m.LastExit,

@@ -22,21 +22,30 @@ func write(t *testing.T, dir, name, text string, mode os.FileMode) string {
 	return path
 }
 
+type spawnFault struct {
+	name string
+	c    Command
+	want string // D is the folder
+}
+
 func TestSpawnFailuresSayWhatToDo(t *testing.T) {
 	t.Parallel()
 	k := newTestKernel(t)
 	dir := t.TempDir()
-	nobody := &Credential{UID: 65534, GID: 65534}
-	closed := filepath.Join(dir, "closed")
-	if err := os.Mkdir(closed, 0o700); err != nil {
-		t.Fatal(err)
+	for _, f := range append(spawnFaults(t, dir), userFault(t, dir)) {
+		_, err := k.Spawn(f.c, nil, nil, func() { t.Errorf("%s: an exit was seen", f.name) })
+		if err == nil {
+			t.Errorf("%s: was spawned", f.name)
+		} else if got := strings.ReplaceAll(err.Error(), dir, "D"); got != f.want {
+			t.Errorf("%s:\n got %s\nwant %s", f.name, got, f.want)
+		}
 	}
+}
+
+func spawnFaults(t *testing.T, dir string) []spawnFault {
+	t.Helper()
 	plain := write(t, dir, "plain", "echo hello\n", 0o644)
-	cases := []struct {
-		name string
-		c    Command
-		want string // D is the folder
-	}{
+	return []spawnFault{
 		{"missing", Command{Argv: []string{dir + "/none"}}, "no such file or directory: D/none"},
 		{"missing, relative", Command{Argv: []string{"./none"}, Dir: dir}, "no such file or directory: D/none"},
 		{"no x bit", Command{Argv: []string{plain}}, "permission denied: D/plain (not executable: chmod +x D/plain)"},
@@ -59,32 +68,21 @@ func TestSpawnFailuresSayWhatToDo(t *testing.T) {
 		{"nothing", Command{}, "there is no command to run"},
 		{"a zero byte", Command{Argv: []string{"/bin/true", "a\x00b"}}, "invalid argument: /bin/true"},
 	}
-	if os.Geteuid() == 0 {
-		if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		cases = append(cases, struct {
-			name string
-			c    Command
-			want string
-		}{"cwd closed to the user", Command{Argv: []string{"/bin/true"}, Dir: closed, User: nobody},
-			"cannot enter cwd D/closed: permission denied (as uid 65534)"})
-	} else {
-		cases = append(cases, struct {
-			name string
-			c    Command
-			want string
-		}{"another user", Command{Argv: []string{"/bin/true"}, User: nobody},
-			"cannot become uid 65534, gid 65534: operation not permitted (only a daemon of root can)"})
+}
+
+// userFault is what goes wrong with another user, as root and as somebody else.
+func userFault(t *testing.T, dir string) spawnFault {
+	t.Helper()
+	c := Command{Argv: []string{"/bin/true"}, User: &Credential{UID: 65534, GID: 65534}}
+	if os.Geteuid() != 0 {
+		c.User = &Credential{UID: 1, GID: 1}
+		return spawnFault{"another user", c, "cannot become uid 1, gid 1: operation not permitted (only a daemon of root can)"}
 	}
-	for _, c := range cases {
-		_, err := k.Spawn(c.c, nil, nil, func() { t.Errorf("%s: an exit was seen", c.name) })
-		if err == nil {
-			t.Errorf("%s: was spawned", c.name)
-		} else if got := strings.ReplaceAll(err.Error(), dir, "D"); got != c.want {
-			t.Errorf("%s:\n got %s\nwant %s", c.name, got, c.want)
-		}
+	c.Dir = filepath.Join(dir, "closed")
+	if err := errors.Join(os.Mkdir(c.Dir, 0o700), os.Chmod(filepath.Dir(dir), 0o755)); err != nil {
+		t.Fatal(err)
 	}
+	return spawnFault{"cwd closed to the user", c, "cannot enter cwd D/closed: permission denied (as uid 65534)"}
 }
 
 // TestSurroundings: what a program finds at its first instruction.
@@ -211,4 +209,32 @@ func sigaction(sig syscall.Signal, act *[4]uint64) error {
 		return e
 	}
 	return nil
+}
+
+func TestMayEnter(t *testing.T) {
+	t.Parallel()
+	user := &Credential{UID: 5, GID: 6, Groups: []uint32{7}}
+	for _, c := range []struct {
+		uid, gid uint32
+		mode     uint32
+		want     bool
+	}{
+		{5, 0, 0o100, true}, {5, 0, 0o077, false}, // the owner's bits alone count for the owner
+		{0, 6, 0o010, true}, {0, 6, 0o701, false},
+		{0, 7, 0o010, true}, {0, 7, 0o701, false},
+		{0, 0, 0o001, true}, {0, 0, 0o770, false},
+	} {
+		if got := mayEnter(&unix.Stat_t{Uid: c.uid, Gid: c.gid, Mode: c.mode}, user); got != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+}
+
+func TestSignalName(t *testing.T) {
+	t.Parallel()
+	for sig, want := range map[syscall.Signal]string{syscall.SIGKILL: "SIGKILL", 40: "signal 40"} {
+		if got := SignalName(sig); got != want {
+			t.Errorf("%d: %s", sig, got)
+		}
+	}
 }
