@@ -104,7 +104,7 @@ func (in *instance) setPidFile(spec ecosystem.App) {
 
 // stdio gives a new run its pipes, and remembers where its output begins.
 func (in *instance) stdio() (out, err *os.File, e error) {
-	in.marks.Store(&marks{out: in.out.Mark(), err: in.err.Mark()})
+	in.before.Store(in.marks.Swap(&marks{out: in.out.Mark(), err: in.err.Mark()}))
 	if out, e = in.out.ChildFile(); e != nil {
 		return nil, nil, e
 	}
@@ -118,16 +118,14 @@ func (in *instance) stdio() (out, err *os.File, e error) {
 // lastWords are the last lines on stderr of the run that ended last.
 func (in *instance) lastWords(p api.Process) []string {
 	const most = 5
-	m := in.marks.Load()
-	if m == nil || p.LastExit == nil {
-		return nil
-	}
-	if p.LastExit.Incarnation != p.Incarnation {
-		return nil
-	}
-	lines, err := in.err.Since(m.err, most)
-	if err != nil {
-		return nil // not kept in a file that can be read back
+	now, before := in.marks.Load(), in.before.Load()
+	var lines []string
+	switch {
+	case p.LastExit == nil || now == nil:
+	case p.LastExit.Incarnation == p.Incarnation:
+		lines, _ = in.err.Since(now.err, most) // an error: it is not kept in a file
+	case before != nil:
+		lines, _ = in.err.Between(before.err, now.err, most)
 	}
 	return lines
 }

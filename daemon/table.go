@@ -36,6 +36,7 @@ type instance struct {
 	proc     *supervise.Process
 	out, err *logs.Stream
 	marks    atomic.Pointer[marks]  // where the output of the present run begins
+	before   atomic.Pointer[marks]  // and that of the run before it
 	pidFile  atomic.Pointer[string] // never nil; "" = none
 }
 

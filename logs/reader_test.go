@@ -306,6 +306,33 @@ func TestMarkAndSince(t *testing.T) {
 	since(5, "x")
 }
 
+func TestBetween(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "a.log")
+	p, _ := startPump(t)
+	s, w := openStream(t, p, Target{Path: path, MaxSize: 100})
+	marks := []Mark{s.Mark()}
+	for run := range 3 { // each run's lines are rotated at least once
+		for i := range 4 {
+			write(t, w, fmt.Sprintf("%d-%d %s\n", run, i, filling))
+		}
+		marks = append(marks, s.Mark())
+	}
+	write(t, w, "later\n")
+	for run := range 3 {
+		want := []string{fmt.Sprintf("%d-2 %s", run, filling), fmt.Sprintf("%d-3 %s", run, filling)}
+		if got, err := s.Between(marks[run], marks[run+1], 2); err != nil || !slices.Equal(got, want) {
+			t.Errorf("run %d: %q, %v; want %q", run, got, err, want)
+		}
+		if got, err := s.Between(marks[run], marks[run+1], 100); err != nil || len(got) != 4 {
+			t.Errorf("run %d: %d lines, %v; want its 4", run, len(got), err)
+		}
+	}
+	if got, err := s.Between(marks[1], marks[1], 5); err != nil || len(got) != 0 {
+		t.Errorf("between a place and itself: %q, %v", got, err)
+	}
+}
+
 func FuzzLines(f *testing.F) {
 	f.Add([]byte("a\nb\nc"), 2, uint16(3))
 	f.Add([]byte("\n\n\xff\x00"), 1, uint16(0))
