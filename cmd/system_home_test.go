@@ -1,0 +1,269 @@
+package cmd_test
+
+import (
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// The home: whose it is, what is in its way, and who may read it.
+
+// Everything in the home is for its owner only, whatever the umask.
+func TestHomeIsPrivateWhateverTheUmask(t *testing.T) {
+	for _, umask := range []string{"000", "022", "077", "0777"} {
+		t.Run(umask, func(t *testing.T) {
+			g := newGopm(t)
+			g.script("run", `i=0; while [ $i -lt 3000 ]; do echo "line $i of the flood"; i=$((i+1)); done; exec sleep 1000`)
+			sh := g.command()
+			sh.Path, sh.Args = "/bin/sh", []string{"sh", "-c", "umask " + umask + "; " + g.binary + " start ./run --min-uptime 100ms --max-size 20K"}
+			if r := g.execute(sh); r.code != 0 {
+				t.Fatal(r)
+			}
+			g.fileSays(g.app("run").Env.Out, "line 2999 ")
+			g.run("restart", "run")
+			must(t, filepath.WalkDir(g.home, func(path string, entry fs.DirEntry, err error) error {
+				if err != nil {
+					return err
+				}
+				info, err := entry.Info()
+				if err != nil {
+					return err
+				}
+				want := fs.FileMode(0o600)
+				if entry.IsDir() {
+					want = 0o700
+				}
+				if info.Mode().Perm() != want {
+					t.Errorf("%s: %v, want %o", path, info.Mode(), want)
+				}
+				return nil
+			}))
+		})
+	}
+}
+
+// An app gets the umask of who starts it, or its own field.
+func TestUmaskOfApps(t *testing.T) {
+	g := newGopm(t)
+	g.script("run", `umask > umask.$name; exec sleep 1000`)
+	g.run("start", "./run", "--min-uptime", "100ms", "--umask", "027", "--name", "own")
+	g.fileSays(g.dir+"/umask.own", "0027")
+}
+
+func TestHomeWithAFileInItsPlace(t *testing.T) {
+	g := newGopm(t)
+	g.sleeper("run")
+	must(t, os.WriteFile(g.home, []byte("mine"), 0o644))
+	g.fail(1, []string{g.home, "is a file", "GOPM_HOME"}, "start", "./run")
+	for _, command := range []string{"ls", "stop a", "ping", "logs"} {
+		lacks(t, command, g.try(strings.Fields(command)...).err, "panic")
+	}
+	if text, err := os.ReadFile(g.home); err != nil || string(text) != "mine" {
+		t.Errorf("the file was touched: %q, %v", text, err)
+	}
+}
+
+func TestHomeOthersMayWriteTo(t *testing.T) {
+	g := newGopm(t)
+	g.sleeper("run")
+	for _, mode := range []fs.FileMode{0o770, 0o707, 0o777} {
+		must(t, os.MkdirAll(g.home, 0o700))
+		must(t, os.Chmod(g.home, mode))
+		g.fail(1, []string{g.home, "written by others", "chmod 700"}, "start", "./run")
+		if info, err := os.Stat(g.home); err != nil || info.Mode().Perm() != mode {
+			t.Errorf("the home was changed: %v, %v", info.Mode(), err)
+		}
+	}
+	must(t, os.Chmod(g.home, 0o755)) // readable is no danger to the socket
+	g.run("start", "./run", "--min-uptime", "100ms")
+}
+
+func TestHomeOfAnotherUser(t *testing.T) {
+	g := newGopm(t)
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give a folder away")
+	}
+	g.sleeper("run")
+	uid, gid := userIDs(t, "nobody")
+	must(t, os.Mkdir(g.home, 0o700))
+	must(t, os.Chown(g.home, uid, gid))
+	g.fail(1, []string{g.home, "belongs to", fmt.Sprint(uid), "GOPM_HOME"}, "start", "./run")
+}
+
+func TestHomeThatCannotBeMade(t *testing.T) {
+	g := newGopm(t).as(t, "nobody")
+	g.sleeper("run")
+	must(t, os.Mkdir(g.home, 0o500))
+	uid, gid := userIDs(t, "nobody")
+	must(t, os.Chown(g.home, uid, gid))
+	g.fail(1, []string{g.home, "not writable", "GOPM_HOME"}, "start", "./run")
+	g.at("/proc/nowhere").fail(1, []string{"/proc/nowhere", "GOPM_HOME"}, "start", "./run")
+	g.at("/root/.gopm-of-another").fail(1, []string{"/root/.gopm-of-another", "permission denied", "GOPM_HOME"}, "start", "./run")
+}
+
+// A strange file where the socket should be is left alone.
+func TestForeignFileInTheSocketsPlace(t *testing.T) {
+	g := newGopm(t)
+	g.sleeper("run")
+	must(t, os.Mkdir(g.home, 0o700))
+	sock := filepath.Join(g.home, "gopm.sock")
+	must(t, os.WriteFile(sock, []byte("mine"), 0o600))
+	g.fail(1, []string{"gopm.sock", "not a socket", "move it away"}, "start", "./run")
+	contains(t, "ls", g.run("ls"), "daemon not running")
+	if text, err := os.ReadFile(sock); err != nil || string(text) != "mine" {
+		t.Errorf("the file was touched: %q, %v", text, err)
+	}
+	must(t, os.Remove(sock))
+	g.run("start", "./run", "--min-uptime", "100ms")
+}
+
+// A socket that nobody answers at is in nobody's way.
+func TestStaleSocket(t *testing.T) {
+	g := newGopm(t)
+	g.sleeper("run")
+	must(t, os.Mkdir(g.home, 0o700))
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(g.home, "gopm.sock"), Net: "unix"})
+	must(t, err)
+	l.SetUnlinkOnClose(false)
+	must(t, l.Close())
+	g.run("start", "./run", "--min-uptime", "100ms")
+}
+
+// Somebody else's live socket is not taken away.
+func TestSocketOfAStranger(t *testing.T) {
+	g := newGopm(t)
+	g.sleeper("run")
+	must(t, os.Mkdir(g.home, 0o700))
+	sock := filepath.Join(g.home, "gopm.sock")
+	l, err := net.Listen("unix", sock)
+	must(t, err)
+	go func() { // ended by the Close below
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Write([]byte("220 I am no gopm\r\n"))
+			conn.Close()
+		}
+	}()
+	r := g.try("start", "./run")
+	if r.code == 0 {
+		t.Error(r)
+	}
+	if _, err := os.Stat(sock); err != nil {
+		t.Error("the stranger's socket was removed")
+	}
+	must(t, l.Close())
+}
+
+func TestSecondDaemon(t *testing.T) {
+	g := newGopm(t)
+	g.sleeper("run")
+	g.run("start", "./run", "--min-uptime", "100ms")
+	pid := g.app("run").Pid
+	daemon, _ := g.daemon()
+	// With its socket gone the daemon can't be asked; a second one must not start.
+	must(t, os.Remove(filepath.Join(g.home, "gopm.sock")))
+	g.fail(1, []string{"another gopm daemon", g.home, "gopm.lock"}, "start", "./run")
+	if !alive(pid) || !alive(daemon) {
+		t.Error("the first daemon or its app was hurt")
+	}
+	must(t, syscall.Kill(daemon, syscall.SIGTERM))
+	eventually(t, soon, gone(daemon))
+	eventually(t, soon, gone(pid))
+}
+
+func TestHomeWithALongPath(t *testing.T) {
+	g := newGopm(t)
+	g.sleeper("run")
+	g.home = filepath.Join(filepath.Dir(g.home), strings.Repeat("long/", 30), "home")
+	must(t, os.MkdirAll(filepath.Dir(g.home), 0o755))
+	if len(g.home) < 150 {
+		t.Fatalf("only %d bytes", len(g.home))
+	}
+	g.run("start", "./run", "--min-uptime", "100ms")
+	if e := g.app("run"); e.Env.Status != "online" {
+		t.Error(e)
+	}
+	f := g.follow("run")
+	f.says("[TAILING]")
+	f.end()
+	g.run("restart", "run")
+}
+
+func TestHomeWithOddName(t *testing.T) {
+	g := newGopm(t)
+	g.sleeper("run")
+	g.home = filepath.Join(filepath.Dir(g.home), "a home's [name] %s ü")
+	g.run("start", "./run", "--min-uptime", "100ms")
+	contains(t, "ping", g.run("ping"), g.home)
+}
+
+func TestRelativeHome(t *testing.T) {
+	g := newGopm(t)
+	g.sleeper("run")
+	rel := g.at("../h")
+	rel.run("start", "./run", "--min-uptime", "100ms")
+	if e := g.app("run"); e.Env.Status != "online" {
+		t.Error(e)
+	}
+}
+
+func TestHomeOfTheUser(t *testing.T) {
+	g := newGopm(t)
+	g.sleeper("run")
+	user := filepath.Join(filepath.Dir(g.home), "u")
+	must(t, os.Mkdir(user, 0o755))
+	cmd := g.command("start", "./run", "--min-uptime", "100ms")
+	cmd.Env = g.env // without GOPM_HOME
+	r := g.execute(cmd)
+	g.home = filepath.Join(user, ".gopm")
+	if r.code != 0 || len(g.list()) != 1 {
+		t.Errorf("%v", r)
+	}
+}
+
+func TestOddNames(t *testing.T) {
+	g := newGopm(t)
+	g.sleeper("run")
+	names := []string{"ünïcödé", "日本", "中国", "a b", "a-b", "a/b", "it's", `"quoted"`, "-n", "$HOME", "../up", strings.Repeat("n", 128)}
+	started := 0
+	for _, name := range names {
+		r := g.try("start", "./run", "--min-uptime", "100ms", "--name="+name)
+		switch {
+		case r.code == 0:
+			started++
+		case r.code != 2 || !strings.Contains(r.err, "name"):
+			t.Errorf("name %q: %v", name, r)
+		}
+	}
+	if n := len(g.list()); n != started || started < 8 {
+		t.Errorf("%d of %d names started, %d in the list", started, len(names), n)
+	}
+	paths := map[string]string{}
+	for _, e := range g.list() {
+		if filepath.Dir(e.Env.Out) != filepath.Join(g.home, "logs") {
+			t.Errorf("%q logs to %s", e.Name, e.Env.Out)
+		}
+		if other, taken := paths[e.Env.Out]; taken {
+			t.Errorf("%q and %q share the log %s", e.Name, other, e.Env.Out)
+		}
+		paths[e.Env.Out] = e.Name
+	}
+	for _, bad := range []string{"", "all", "7", "/re/", "two\nlines", "esc\x1b[31m", strings.Repeat("n", 300)} {
+		r := g.fail(2, []string{"name"}, "start", "./run", "--name", bad)
+		lacks(t, "stderr", r.err, "\x1b")
+	}
+	if out := g.run("ls"); !regexp.MustCompile(`│ 日本 +│`).MatchString(out) {
+		t.Error(out)
+	}
+	g.run("stop", "日本", "a b")
+	g.run("delete", "all")
+}

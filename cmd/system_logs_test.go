@@ -1,0 +1,233 @@
+package cmd_test
+
+import (
+	"bytes"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// follower is a gopm logs that goes on.
+type follower struct {
+	g   *gopm
+	cmd *exec.Cmd
+	mu  sync.Mutex // guards out
+	out bytes.Buffer
+}
+
+func (f *follower) Write(p []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.out.Write(p)
+}
+
+func (f *follower) text() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.out.String()
+}
+
+func (g *gopm) follow(args ...string) *follower {
+	g.Helper()
+	f := &follower{g: g, cmd: g.command(append([]string{"logs"}, args...)...)}
+	f.cmd.Stdout, f.cmd.Stderr = f, f
+	must(g.T, f.cmd.Start())
+	g.Cleanup(func() {
+		if f.cmd.ProcessState == nil { // the test failed before end
+			f.cmd.Process.Kill()
+			_ = f.cmd.Wait()
+		}
+	})
+	return f
+}
+
+func (f *follower) says(want string) {
+	f.g.Helper()
+	eventually(f.g.T, soon, func() error {
+		if text := f.text(); !strings.Contains(text, want) {
+			return fmt.Errorf("logs: no %q in:\n%s", want, f.g.tail(text, 30))
+		}
+		return nil
+	})
+}
+
+// end leaves as a person does, by Ctrl-C.
+func (f *follower) end() {
+	f.g.Helper()
+	must(f.g.T, f.cmd.Process.Signal(syscall.SIGINT))
+	if err := f.cmd.Wait(); err != nil {
+		f.g.Errorf("gopm logs after Ctrl-C: %v\n%s", err, f.text())
+	}
+}
+
+// talker starts an app that wrote five lines to each stream, and says a line more
+// for each file that appears.
+func talker(t *testing.T) *gopm {
+	g := newGopm(t)
+	g.script("talk", `for i in 1 2 3 4 5; do echo "out $i"; echo "err $i" >&2; done
+n=1; while :; do [ -e say$n ] && { echo "said $n"; echo "moaned $n" >&2; n=$((n+1)); }; sleep 0.02; done`)
+	g.run("start", "./talk", "--min-uptime", "100ms", "--name", "web")
+	g.fileSays(g.app("web").Env.Err, "err 5")
+	return g
+}
+
+func TestLogs(t *testing.T) {
+	g := talker(t)
+	out := g.run("logs", "web", "--nostream")
+	contains(t, "logs", out, "[TAILING] Tailing last 15 lines for [web]")
+	lacks(t, "logs in a pipe", out, "\x1b")
+	for i := 1; i <= 5; i++ {
+		if !regexp.MustCompile(fmt.Sprintf(`(?m)^0\|web +\| out %d$`, i)).MatchString(out) ||
+			!regexp.MustCompile(fmt.Sprintf(`(?m)^0\|web +\| \(err\) err %d$`, i)).MatchString(out) {
+			t.Errorf("line %d is missing or unmarked:\n%s", i, out)
+		}
+	}
+}
+
+func TestLogsOptions(t *testing.T) {
+	g := talker(t)
+	for _, tt := range []struct{ options, want string }{
+		{"--raw --out", "out 1\nout 2\nout 3\nout 4\nout 5\n"},
+		{"--raw --err --lines 2", "err 4\nerr 5\n"},
+		{"--raw --out --lines 1", "out 5\n"},
+		{"--raw --lines 0", ""},
+	} {
+		if out := g.run(append(strings.Fields("logs web --nostream"), strings.Fields(tt.options)...)...); out != tt.want {
+			t.Errorf("logs %s: %q, want %q", tt.options, out, tt.want)
+		}
+	}
+	g.fail(2, []string{"--err", "--out"}, "logs", "--err", "--out")
+	g.fail(2, []string{"--lines"}, "logs", "--lines", "-3")
+	g.fail(1, []string{`"nosuch"`, "web"}, "logs", "nosuch", "--nostream")
+	g.fail(1, []string{`"nosuch"`}, "logs", "nosuch")
+}
+
+func TestLogsFollow(t *testing.T) {
+	g := talker(t)
+	all, errOnly := g.follow(), g.follow("web", "--err", "--lines", "0", "--raw")
+	all.says("err 5")
+	g.file("say1", "")
+	all.says("| said 1\n")
+	all.says("| (err) moaned 1\n")
+	errOnly.says("moaned 1\n")
+	g.file("say2", "")
+	errOnly.says("moaned 2\n")
+	all.end()
+	errOnly.end()
+	if text := errOnly.text(); text != "moaned 1\nmoaned 2\n" {
+		t.Errorf("--err --lines 0 --raw: %q", text)
+	}
+	if n := strings.Count(all.text(), "said 1\n"); n != 1 {
+		t.Errorf("a line came %d times:\n%s", n, all.text())
+	}
+}
+
+func TestLogsMergesByTime(t *testing.T) {
+	g := newGopm(t)
+	g.script("say", `while :; do [ -e go-$name ] && { echo "$name speaks"; rm go-$name; }; sleep 0.02; done`)
+	g.run("start", "./say", "--min-uptime", "100ms", "--name", "a")
+	g.run("start", "./say", "--min-uptime", "100ms", "--name", "b")
+	var want []string
+	for i, name := range strings.Fields("a b a b b a") {
+		g.file("go-"+name, "")
+		want = append(want, name+" speaks")
+		eventually(t, soon, func() error {
+			if n := strings.Count(g.run("logs", "--nostream"), "speaks"); n != i+1 {
+				return fmt.Errorf("%d lines, want %d", n, i+1)
+			}
+			return nil
+		})
+	}
+	if got := g.run("logs", "--nostream", "--raw"); got != strings.Join(want, "\n")+"\n" {
+		t.Errorf("not in the order of time:\n%s", got)
+	}
+}
+
+func TestLogsShowsANewcomer(t *testing.T) {
+	g := talker(t)
+	all, one := g.follow(), g.follow("web")
+	all.says("out 5")
+	one.says("out 5")
+	g.script("late", "echo late words; exec sleep 1000")
+	g.run("start", "./late", "--min-uptime", "100ms")
+	all.says("1|late | late words\n")
+	g.run("restart", "web")
+	eventually(t, soon, func() error {
+		if n := strings.Count(one.text(), "out 5"); n != 2 {
+			return fmt.Errorf("want the lines of both runs:\n%s", one.text())
+		}
+		return nil
+	})
+	all.end()
+	one.end()
+	lacks(t, "logs web", one.text(), "late words")
+}
+
+func TestLogsIntoHeadEndsQuietly(t *testing.T) {
+	g := newGopm(t)
+	g.script("tick", `while :; do echo tick; sleep 0.02; done`)
+	g.run("start", "./tick", "--min-uptime", "100ms")
+	g.fileSays(g.app("tick").Env.Out, "tick\ntick\ntick\n")
+	sh := g.command()
+	sh.Path, sh.Args = "/bin/bash", []string{"bash", "-c", g.binary + ` logs | head -2; echo "${PIPESTATUS[*]}"`}
+	r := g.execute(sh)
+	if r.err != "" || strings.Count(r.out, "\n") != 3 {
+		t.Errorf("%v", r)
+	}
+	if !strings.HasSuffix(r.out, "\n0 0\n") && !strings.HasSuffix(r.out, "\n141 0\n") { // 141: SIGPIPE, as with any tool
+		t.Errorf("it did not end quietly: %v", r)
+	}
+}
+
+// A program that is gone keeps its log.
+func TestLogsOfAStoppedApp(t *testing.T) {
+	g := talker(t)
+	g.run("stop", "web")
+	contains(t, "logs", g.run("logs", "web", "--nostream"), "out 5", "err 5")
+}
+
+func TestLogsEndsWithTheDaemon(t *testing.T) {
+	g := talker(t)
+	f := g.follow()
+	f.says("out 5")
+	g.run("kill")
+	err := f.cmd.Wait()
+	if code := f.cmd.ProcessState.ExitCode(); code != 1 {
+		t.Errorf("%v: %s", err, f.text())
+	}
+	contains(t, "logs", f.text(), "daemon has ended")
+}
+
+func TestLogsTargets(t *testing.T) {
+	g := newGopm(t)
+	g.eco("eco.json", `"name": "web", "namespace": "front"`, `"name": "api"`)
+	g.script("run", `echo "I am $name"; exec sleep 1000`)
+	g.run("start", "eco.json")
+	g.fileSays(g.app("web").Env.Out, "I am web")
+	g.fileSays(g.app("api").Env.Out, "I am api")
+	for target, want := range map[string]string{
+		"front": "I am web\n", "0": "I am web\n", "/^a/": "I am api\n", "api": "I am api\n", "eco.json": "I am api\nI am web\n",
+	} {
+		r := g.try("logs", target, "--nostream", "--raw")
+		lines := strings.SplitAfter(r.out, "\n")
+		if strings.Contains(r.out, "web\n") && strings.Contains(r.out, "api\n") {
+			lines = []string{"I am api\n", "I am web\n"} // in either order
+		}
+		if got := strings.Join(lines, ""); r.code != 0 || got != want {
+			t.Errorf("logs %s: %v", target, r)
+		}
+	}
+}
+
+// What a program writes must not drive the terminal of who looks at its failure.
+func TestControlCharactersOfAProgramAreHarmless(t *testing.T) {
+	g := newGopm(t)
+	g.script("evil", `printf 'a\033]0;title\007b\n' >&2; exit 1`)
+	r := g.try("start", "./evil")
+	lacks(t, "start", r.err, "\x1b", "\x07")
+	lacks(t, "info", g.run("info", "evil"), "\x1b", "\x07")
+}

@@ -1,0 +1,47 @@
+package cmd_test
+
+import (
+	"strings"
+	"testing"
+)
+
+// A call that makes no sense: exit code 2, words a person understands, and none of
+// the library's.
+func TestUsageErrors(t *testing.T) {
+	g := newGopm(t)
+	for _, tt := range []struct {
+		args  string
+		words []string
+	}{
+		{"ls extra", []string{"extra"}},
+		{"jlist extra", []string{"extra"}},
+		{"kill me", []string{"me"}},
+		{"ping me", []string{"me"}},
+		{"version 3", []string{"3"}},
+		{"startOrRestart", []string{"startOrRestart", "file"}},
+		{"startOrRestart a.json b.json", []string{"startOrRestart"}},
+		{"logs --lines many", []string{"--lines", `"many"`}},
+		{"start x.json --wait soon", []string{"--wait", `"soon"`}},
+		{"start --nosuch", []string{"--nosuch", "gopm start --help"}},
+		{"-x", []string{"-x", "gopm --help"}},
+	} {
+		r := g.fail(2, tt.words, strings.Fields(tt.args)...)
+		lacks(t, tt.args, r.err, "strconv", "invalid duration", "arg(s)", "gopm gopm", "unknown command", "Usage:")
+	}
+	r := g.fail(2, []string{"command not found"}, "")
+	lacks(t, "an empty word", r.err, "did you mean")
+}
+
+func TestHelp(t *testing.T) {
+	g := newGopm(t)
+	for _, call := range []string{"", "--help", "help", "-h"} {
+		contains(t, "gopm "+call, g.run(strings.Fields(call)...), "start", "restart", "logs", "Exit codes")
+	}
+	for _, command := range strings.Fields("start stop restart delete startOrRestart ls jlist info logs kill ping version") {
+		r := g.try(command, "--help")
+		if r.code != 0 || !strings.Contains(r.out, "gopm ") || r.err != "" {
+			t.Errorf("%s --help: %v", command, r)
+		}
+		lacks(t, command, r.out, "keeper", "daemon HOME")
+	}
+}

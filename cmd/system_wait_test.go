@@ -1,0 +1,186 @@
+package cmd_test
+
+import (
+	"bufio"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestStartShowsWhyAnAppCrashed(t *testing.T) {
+	g := newGopm(t)
+	g.script("crash", `echo "going up"; echo "cannot open the database" >&2; exit 3`)
+	r := g.fail(1, []string{"crash:0 failed", "exited with code 3", "cannot open the database", "going up"}, "start", "./crash")
+	if err, out := strings.Index(r.err, "cannot open"), strings.Index(r.err, "going up"); err > out {
+		t.Errorf("want stderr first:\n%s", r.err)
+	}
+	contains(t, "the table", r.out, "crash", "(exit 3)")
+	if status := g.app("crash").Env.Status; status == "stopped" {
+		t.Error("a failed app has to stay under its policy, it is stopped")
+	}
+}
+
+func TestStartNamesTheSignal(t *testing.T) {
+	g := newGopm(t)
+	g.script("suicide", `kill -SEGV $$`)
+	g.fail(1, []string{"SIGSEGV", "it wrote nothing"}, "start", "./suicide")
+	e := g.await("suicide", "a signal", func(e entry) bool { return e.Env.ExitSignal == "SIGSEGV" })
+	if e.Env.ExitCode != nil {
+		t.Errorf("death by signal is no code: %v", e)
+	}
+}
+
+func TestStartShowsOnlyThisRunsOutput(t *testing.T) {
+	g := newGopm(t)
+	g.script("flip", `[ -e broken ] && { echo new trouble >&2; exit 1; }; echo old words >&2; exec sleep 1000`)
+	g.run("start", "./flip", "--min-uptime", "100ms")
+	g.file("broken", "")
+	r := g.fail(1, []string{"new trouble"}, "restart", "flip")
+	lacks(t, "restart", r.err, "old words")
+}
+
+func TestEndedAsItShouldIsSuccess(t *testing.T) {
+	g := newGopm(t)
+	g.script("job", "echo done; exit 0")
+	g.run("start", "./job", "--no-autorestart")
+	if e := g.app("job"); e.Env.Status != "stopped" || e.Env.ExitCode == nil || *e.Env.ExitCode != 0 {
+		t.Error(e)
+	}
+	g.script("seven", "exit 7")
+	g.run("start", "./seven", "--stop-exit-codes", "7,8")
+	g.fail(1, []string{"code 7"}, "start", "./seven", "--no-autorestart", "--name", "wrong")
+}
+
+func TestExitZeroUnderAutorestartIsAFailedStart(t *testing.T) {
+	g := newGopm(t)
+	g.script("quits", "exit 0")
+	g.fail(1, []string{"quits", "code 0"}, "start", "./quits")
+}
+
+// A program that kills itself has not exited with code 0.
+func TestSignalIsNoStopExitCode(t *testing.T) {
+	g := newGopm(t)
+	g.script("killed", `kill -KILL $$`)
+	g.fail(1, []string{"SIGKILL"}, "start", "./killed", "--stop-exit-codes", "0")
+	g.await("killed", "restarts", func(e entry) bool { return e.Env.Restarts > 0 })
+}
+
+func TestStillStartingIsNamedAndNoFailure(t *testing.T) {
+	g := newGopm(t)
+	g.eco("eco.json", `"name": "fast"`)
+	g.sleeper("slow.sh")
+	began := time.Now()
+	r := g.try("start", "slow.sh", "--min-uptime", "30s", "--wait", "1s")
+	if took := time.Since(began); r.code != 0 || took > 4*time.Second {
+		t.Errorf("after %v: %v", took, r)
+	}
+	contains(t, "stderr", r.err, "slow:0 is still starting")
+	contains(t, "the table", r.out, "launching")
+	if e := g.app("slow"); e.Env.Status != "launching" {
+		t.Error(e)
+	}
+}
+
+// Without --wait a start that takes long is waited for at most 5 s.
+func TestDefaultWaitIsBounded(t *testing.T) {
+	g := newGopm(t)
+	g.sleeper("slow.sh")
+	began := time.Now()
+	r := g.try("start", "slow.sh", "--min-uptime", "30s")
+	if took := time.Since(began); r.code != 0 || took < 4*time.Second || took > 9*time.Second {
+		t.Errorf("after %v: %v", took, r)
+	}
+}
+
+func TestNoWait(t *testing.T) {
+	g := newGopm(t)
+	g.script("crash", "exit 1")
+	g.sleeper("slow.sh")
+	began := time.Now()
+	g.run("start", "./crash", "--no-wait")
+	g.run("start", "slow.sh", "--no-wait", "--min-uptime", "30s")
+	if took := time.Since(began); took > 4*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
+func TestInterruptedStartLeavesTheApps(t *testing.T) {
+	g := newGopm(t)
+	g.sleeper("slow.sh")
+	cmd := g.command("start", "slow.sh", "--min-uptime", "30s", "--wait", "30s")
+	var errOut strings.Builder
+	cmd.Stderr = &errOut
+	out, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	line, err := bufio.NewReader(out).ReadString('\n')
+	must(t, err)
+	contains(t, "the first line", line, "App [slow] launched")
+	pid := g.app("slow").Pid
+	must(t, cmd.Process.Signal(syscall.SIGINT))
+	_ = cmd.Wait() // the exit code tells
+	if code := cmd.ProcessState.ExitCode(); code == 0 || code == -1 {
+		t.Errorf("want the exit code of an interrupted command, got %d", code)
+	}
+	contains(t, "stderr", errOut.String(), "the apps go on")
+	if !alive(pid) || g.app("slow").Pid != pid {
+		t.Errorf("the app did not survive: %v", g.app("slow"))
+	}
+}
+
+func TestOneFailureOfSeveralIsTold(t *testing.T) {
+	g := newGopm(t)
+	g.eco("eco.json", `"name": "good"`, `"name": "bad", "args": ["bad"]`)
+	g.script("run", `[ "$1" = bad ] && { echo "no luck" >&2; exit 4; }; exec sleep 1000`)
+	r := g.fail(1, []string{"bad:0 failed", "no luck"}, "start", "eco.json")
+	lacks(t, "stderr", r.err, "good")
+	if e := g.app("good"); e.Env.Status != "online" {
+		t.Error(e)
+	}
+}
+
+func TestMissingScript(t *testing.T) {
+	g := newGopm(t)
+	g.fail(2, []string{g.dir + "/nofile.sh"}, "start", "nofile.sh")
+	g.file("eco.json", `{"apps": [{"name": "a", "script": "nofile.js"}]}`)
+	g.fail(2, []string{"eco.json:1:35: apps[0].script: no such file", "nofile.js"}, "start", "eco.json")
+	if all := g.list(); len(all) != 0 {
+		t.Errorf("it started %v", all)
+	}
+}
+
+func TestNotExecutable(t *testing.T) {
+	g := newGopm(t)
+	g.file("tool", "\x7fELF\x00\x00")
+	g.fail(2, []string{"tool", "chmod +x"}, "start", "./tool")
+	g.fail(2, []string{"tool", "not executable"}, "start", "./tool", "--interpreter", "none")
+	if all := g.list(); len(all) != 0 {
+		t.Errorf("it started %v", all)
+	}
+}
+
+// What looks like a program may not be one: the kernel's refusal has to be shown.
+func TestSpawnThatTheKernelRefuses(t *testing.T) {
+	g := newGopm(t)
+	g.script("tool", "")
+	path := g.file("tool", "\x7fELF\x00\x00")
+	if r := g.try("start", path); r.code == 0 {
+		t.Fatal(r)
+	} else {
+		contains(t, "stderr", r.err, "tool", "cannot be started", "exec format error")
+	}
+	contains(t, "ls", g.run("ls"), "exec format error")
+}
+
+func TestProgramThatVanishesAndReturns(t *testing.T) {
+	g := newGopm(t)
+	path := g.sleeper("run")
+	g.run("start", "./run", "--min-uptime", "100ms", "--restart-delay", "200")
+	g.file("run", "") // no execute bit is lost by writing; the kernel refuses an empty file
+	must(t, syscall.Unlink(path))
+	must(t, syscall.Kill(g.app("run").Pid, syscall.SIGKILL))
+	g.await("run", "trouble", func(e entry) bool { return e.Env.Unstable >= 2 })
+	g.sleeper("run")
+	g.awaitStatus("run", "online")
+}
