@@ -85,31 +85,56 @@ func (t *reading) close() {
 	}
 }
 
-// begin opens the newest file, reads the last n lines and remembers the end.
-func (t *reading) begin(rotated []string, seen map[fileID]bool, n int) ([]Line, error) {
+// open opens the newest file and remembers its end: from there it is followed.
+func (t *reading) open(seen map[fileID]bool) error {
 	file, st, err := openLog(t.path)
-	if err != nil {
-		return nil, err
+	if err != nil || file == nil {
+		return err
+	}
+	t.file, t.id, t.off = file, idOf(st), st.Size
+	if seen[t.id] {
+		t.skip = true
+		t.close()
+		return nil
+	}
+	seen[t.id] = true
+	return nil
+}
+
+// show reads the last n lines before that place. listing is the folder, read after open.
+func (t *reading) show(listing []string, n int) ([]Line, error) {
+	dir := filepath.Dir(t.path)
+	tail := &tailFiles{source: t.source, want: n}
+	rotated := rotatedNames(listing, t.path)
+	if t.file != nil {
+		var st unix.Stat_t
+		if unix.Stat(t.path, &st) != nil || idOf(&st) != t.id { // rotated meanwhile
+			if i := t.find(dir, rotated); i >= 0 {
+				rotated = rotated[:i]
+			}
+		}
+		if err := unix.Fstat(int(t.file.Fd()), &st); err != nil {
+			return nil, err
+		}
+		if err := tail.add(t.file, &st, 0, min(t.off, st.Size)); err != nil {
+			return nil, err
+		}
 	}
 	if len(rotated) > 0 {
 		t.after = rotated[len(rotated)-1]
 	}
-	tail := &tailFiles{source: t.source, want: n}
-	if file != nil {
-		if t.id = idOf(st); seen[t.id] {
-			t.skip = true
-			return nil, file.Close()
-		}
-		seen[t.id] = true
-		t.file, t.off = file, st.Size
-		if err := tail.add(file, st, 0, st.Size); err != nil {
-			return nil, err
-		}
-	}
-	if err := tail.addRotated(filepath.Dir(t.path), rotated); err != nil {
+	if err := tail.addRotated(dir, rotated); err != nil {
 		return nil, err
 	}
 	return tail.ordered(), nil
+}
+
+// find tells which of the rotated files the present one is; -1 = none.
+func (t *reading) find(dir string, rotated []string) int {
+	return slices.IndexFunc(rotated, func(name string) bool {
+		var st unix.Stat_t
+		return unix.Stat(filepath.Join(dir, name), &st) == nil && idOf(&st) == t.id
+	})
 }
 
 // next opens the file that comes after the present one: the rotated file that
@@ -149,23 +174,31 @@ func (t *reading) next() (bool, error) {
 // later lists the rotated files that were written after the present one, and
 // the name the present one has now. Of those that weren't there when it was
 // opened, it is itself the first, unless it was removed already or moved away.
+//
+// A folder that is read while files are renamed in it may show a newer name and
+// not an older one. All older ones are there by the end of that reading, so the
+// first file of a second one is really the next.
 func (t *reading) later(dir string) (names []string, own string) {
-	names = rotatedNames(listFolder(dir), t.path)
+	names = t.laterNames(dir)
+	if len(names) > 0 {
+		names = t.laterNames(dir)
+	}
+	if t.file == nil {
+		return names, ""
+	}
+	if i := t.find(dir, names); i >= 0 {
+		return names[i+1:], names[i]
+	}
+	return names, ""
+}
+
+func (t *reading) laterNames(dir string) []string {
+	names := rotatedNames(listFolder(dir), t.path)
 	i, found := slices.BinarySearch(names, t.after)
 	if found {
 		i++
 	}
-	names = names[i:]
-	if t.file == nil {
-		return names, ""
-	}
-	for i, name := range names {
-		var st unix.Stat_t
-		if unix.Stat(filepath.Join(dir, name), &st) == nil && idOf(&st) == t.id {
-			return names[i+1:], name
-		}
-	}
-	return names, ""
+	return names[i:]
 }
 
 func (t *reading) take(file *os.File, st *unix.Stat_t) {

@@ -35,28 +35,45 @@ type Line struct {
 func Tail(sources []Source, n int) ([]Line, *Follower, error) {
 	f := &Follower{now: time.Now, buf: make([]byte, maxLine+1)}
 	seen := map[fileID]bool{}
-	folders := map[string][]string{}
-	var all []Line
 	for i := range sources {
 		t := &reading{source: &sources[i], path: realPath(sources[i].Path)}
 		f.readings = append(f.readings, t)
 		if t.skip = !readable(sources[i].Path); t.skip {
 			continue
 		}
-		dir := filepath.Dir(t.path)
-		listing, ok := folders[dir]
-		if !ok {
-			listing = listFolder(dir)
-			folders[dir] = listing
-		}
-		lines, err := t.begin(rotatedNames(listing, t.path), seen, n)
-		if err != nil {
+		if err := t.open(seen); err != nil {
 			f.Close()
 			return nil, nil, err
 		}
+	}
+	lines, err := f.show(n)
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return lines, f, nil
+}
+
+// show reads and merges the last lines. Each folder is read once, after all the
+// newest files have been opened, so that none is missed that is rotated meanwhile.
+func (f *Follower) show(n int) ([]Line, error) {
+	folders := map[string][]string{}
+	var all []Line
+	for _, t := range f.readings {
+		if t.skip {
+			continue
+		}
+		dir := filepath.Dir(t.path)
+		if _, ok := folders[dir]; !ok {
+			folders[dir] = listFolder(dir)
+		}
+		lines, err := t.show(folders[dir], n)
+		if err != nil {
+			return nil, err
+		}
 		all = append(all, lines...)
 	}
-	return merge(all), f, nil
+	return merge(all), nil
 }
 
 // merge orders by time what is ordered within each source.
