@@ -47,6 +47,13 @@ func needTargets(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("%s takes no arguments, got %q", cmd.CalledAs(), args)
+	}
+	return nil
+}
+
 // endTargets stops or deletes, prints what was done and then the list.
 func (c *cli) endTargets(cmd *cobra.Command, path string, args []string) error {
 	ctx := cmd.Context()
@@ -67,7 +74,7 @@ func (c *cli) killCmd() *cobra.Command {
 		Use:   "kill",
 		Short: "Stop all apps and the daemon",
 		Long:  "Stop all apps, then the daemon. Nothing is left running when it returns.",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.kill(cmd.Context())
 		},
@@ -143,7 +150,7 @@ func (c *cli) pingCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "ping",
 		Short: "Say whether the daemon answers",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var p api.Ping
 			if err := c.client.Get(cmd.Context(), api.PathPing, nil, &p); err != nil {
@@ -159,7 +166,7 @@ func (c *cli) versionCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE:  func(*cobra.Command, []string) error { return c.printVersion() },
 	}
 }

@@ -73,7 +73,7 @@ func (c *cli) jlistCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "jlist",
 		Short: "List what runs as JSON, in pm2's form",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var details []api.Detail
 			err := c.client.Get(cmd.Context(), api.PathDetails, nil, &details)

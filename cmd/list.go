@@ -30,7 +30,7 @@ func (c *cli) listCmd() *cobra.Command {
 
 cpu is the average since the last look if that was 0.5 to 60 s ago, else since the
 program's start, marked ~. mem is the resident memory of the main process.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.printList(cmd.Context(), o) },
 	}
 	cmd.Flags().StringVar(&o.sort, "sort", "", "sort by name, namespace, pid, id, cpu, memory, uptime or status[:desc]")

@@ -117,7 +117,7 @@ func (v *logView) open(found []api.LogSource) error {
 		}
 		v.places = append(v.places, logPlace{index: len(shown)})
 		shown = append(shown, source(s))
-		v.width = max(v.width, len(label(s.ID, s.App)))
+		v.width = max(v.width, textWidth(label(s.ID, s.App)))
 	}
 	lines, reader, err := logs.Tail(shown, v.options.lines)
 	if err != nil {
@@ -155,7 +155,8 @@ func label(id int, name string) string { return fmt.Sprintf("%d|%s", id, name) }
 // print prints one line as pm2 does: "0|web  | text".
 func (v *logView) print(l logs.Line) error {
 	if !v.options.raw {
-		prefix := fmt.Sprintf("%-*s | ", v.width, label(l.Source.ID, l.Source.App))
+		who := label(l.Source.ID, l.Source.App)
+		prefix := who + strings.Repeat(" ", max(0, v.width-textWidth(who))) + " | "
 		mark := ""
 		if l.Source.Err {
 			prefix = v.paint(red, prefix)

@@ -98,7 +98,7 @@ Exit codes: 0 done; 1 something failed; 2 the call or the file is wrong, nothing
 	root.SetErr(c.err)
 	root.SetIn(c.in)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usagef("%v (see gopm %s --help)", err, cmd.Name())
+		return usagef("%s (see %s --help)", withoutParser(err.Error()), cmd.CommandPath())
 	})
 	root.PersistentFlags().BoolVarP(&c.silent, "silent", "s", false, "print only errors")
 	root.PersistentFlags().BoolVar(&c.noColor, "no-color", false, "no colours on a terminal (as NO_COLOR does)")
@@ -115,10 +115,20 @@ func noSuchCommand(cmd *cobra.Command, args []string) error {
 	}
 	hint := "see gopm --help"
 	cmd.SuggestionsMinimumDistance = 2
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+	if near := cmd.SuggestionsFor(args[0]); args[0] != "" && len(near) > 0 {
 		hint = "did you mean " + strings.Join(near, " or ") + "? " + hint
 	}
-	return usagef("command not found: %s (%s)", args[0], hint)
+	return usagef("command not found: %s (%s)", orElse(args[0], `""`), hint)
+}
+
+// withoutParser cuts from an error what only the programmer of a parser can read.
+func withoutParser(text string) string {
+	for _, inner := range []string{": strconv.", ": time: "} {
+		if i := strings.Index(text, inner); i >= 0 {
+			return text[:i]
+		}
+	}
+	return text
 }
 
 // exitCode prints an error and says what the process returns.

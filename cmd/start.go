@@ -58,10 +58,9 @@ func (c *cli) startOrRestartCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "startOrRestart FILE",
 		Short: "Start the apps of a file; restart those that run",
-		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if args[0] != "-" && !ecosystem.IsFile(args[0]) {
-				return usagef("startOrRestart wants an ecosystem file, got %q; for an app: gopm restart %s", args[0], args[0])
+			if len(args) != 1 || args[0] != "-" && !ecosystem.IsFile(args[0]) {
+				return usagef("startOrRestart wants one ecosystem file, got %q; for apps: gopm restart", args)
 			}
 			return c.start(cmd.Context(), args, nil, &o)
 		},
@@ -164,9 +163,12 @@ func (c *cli) prepareStart(ctx context.Context, todo *work, target string, extra
 	if target == "-" || ecosystem.IsFile(target) {
 		return c.prepareFile(ctx, todo, target, o)
 	}
-	known, err := c.isKnown(ctx, target)
-	if err != nil {
-		return err
+	known := false
+	if name := o.set["name"]; name == "" || name == target { // else it is a program that gets a name of its own
+		var err error
+		if known, err = c.isKnown(ctx, target); err != nil {
+			return err
+		}
 	}
 	if known {
 		todo.known = append(todo.known, target)

@@ -165,7 +165,7 @@ func (c *cli) warnLines(stream string, lines []string) {
 	if len(lines) == 0 {
 		return
 	}
-	c.warn("  %s, last %d lines:", stream, len(lines))
+	c.warn("  %s, last lines:", stream)
 	for _, line := range lines {
 		c.warn("    %s", printable(line))
 	}

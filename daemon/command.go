@@ -2,11 +2,13 @@ package daemon
 
 import (
 	"fmt"
+	"hash/fnv"
 	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 
@@ -185,13 +187,20 @@ func targets(spec ecosystem.App, index int, acc account, logDir string) (out, er
 	return make(l.Out, "-out.log"), make(l.Err, "-error.log")
 }
 
-// fileName keeps of an app's name what is safe in a file name, as pm2 does.
+// fileName is an app's name as part of a file name: what is not safe there becomes
+// "-", as with pm2, and a few digits of the name's hash keep apart what would then
+// be the same.
 func fileName(name string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '.', r == '-', r == '_':
+	safe := strings.Map(func(r rune) rune {
+		if r == '.' || r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r) {
 			return r
 		}
 		return '-'
 	}, name)
+	if safe == name {
+		return name
+	}
+	sum := fnv.New32a()
+	sum.Write([]byte(name))
+	return fmt.Sprintf("%s-%04x", safe, sum.Sum32()&0xffff)
 }

@@ -207,6 +207,10 @@ func claimHome(h api.Home) (*homeClaim, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot lock the home: %v", err)
 	}
+	if err := lock.Chmod(0o600); err != nil { // whatever the umask
+		lock.Close()
+		return nil, fmt.Errorf("cannot protect the lock: %v", err)
+	}
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		lock.Close()
 		return nil, fmt.Errorf("another gopm daemon runs with the home %s (it holds %s)", h.Dir, h.Lock())

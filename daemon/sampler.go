@@ -47,7 +47,8 @@ func (s *sampler) forget(in *instance) {
 // /proc/PID/stat itself, one file for both figures: the process library reads
 // several and takes five times as long, which is most of what `gopm ls` would cost.
 func (s *sampler) look(instances []*instance) map[*instance]api.Usage {
-	const share = 32 // fewer are not worth a goroutine
+	const least = 32 // fewer are not worth a goroutine
+	share := max(least, (len(instances)+cpus()-1)/cpus())
 	readings := make([]reading, len(instances))
 	var helpers sync.WaitGroup
 	for from := share; from < len(instances); from += share {
