@@ -22,6 +22,8 @@ const (
 
 // turn moves what a stream's pipe has, within bounds.
 func (p *Pump) turn(s *Stream) (moved int, st state) {
+	s.unsettle()
+	defer s.publish()
 	for range turnSteps {
 		var n int
 		n, st = p.step(s)
@@ -36,7 +38,6 @@ func (p *Pump) turn(s *Stream) (moved int, st state) {
 			k.index.grown(k.id.ino, k.off, p.now())
 			p.grew(s)
 		}
-		s.publish()
 	}
 	return moved, st
 }

@@ -3,18 +3,16 @@ package logs
 import (
 	"context"
 	"fmt"
+	"math"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Since reads the last n lines written after the mark, rotated files included. It
 // flushes first.
 func (s *Stream) Since(m Mark, n int) (lines []string, e error) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	if err := s.Flush(ctx); err != nil {
-		return nil, err
-	}
 	return s.between(m, Mark{}, n)
 }
 
@@ -28,20 +26,44 @@ func (s *Stream) Between(from, to Mark, n int) (lines []string, e error) {
 
 // between reads backwards, the newest file first; a zero to means the end.
 func (s *Stream) between(from, to Mark, n int) (lines []string, e error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
 	path := realPath(s.Stats().Path)
 	if from == (Mark{}) {
 		return nil, fmt.Errorf("cannot show what was written to %s: it can't be read back", path)
 	}
-	tail := &tailFiles{source: &Source{Path: path}, want: n}
-	dir := filepath.Dir(path)
-	names := append(rotatedNames(listFolder(dir), path), filepath.Base(path))
-	for i := len(names) - 1; i >= 0 && len(tail.lines) < n; i-- {
-		found, err := tail.within(filepath.Join(dir, names[i]), from, &to)
-		if err != nil {
-			return nil, err
+	var files kept
+	err := s.do(ctx, func() error { // in the pump's goroutine: a folder isn't listed at one instant, and this stream is not rotated meanwhile
+		if !s.pump.empty(s) {
+			return fmt.Errorf("cannot write to %s: %w", s.target.Path, errFull)
 		}
-		if found {
-			break
+		files = keptFiles(path)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	first, begin, found := files.find(from)
+	if !found {
+		first, begin = 0, 0 // rotated away: all that is kept is newer
+	}
+	last, end := len(files)-1, int64(math.MaxInt64)
+	if to != (Mark{}) {
+		if last, end, found = files.find(to); !found {
+			return nil, nil
+		}
+	}
+	tail := &tailFiles{source: &Source{Path: path}, want: n}
+	for i := last; i >= first && len(tail.lines) < n; i-- {
+		from, to := int64(0), int64(math.MaxInt64)
+		if i == first {
+			from = begin
+		}
+		if i == last {
+			to = end
+		}
+		if err := tail.part(files[i].path, from, to); err != nil {
+			return nil, err
 		}
 	}
 	for _, l := range tail.ordered() {
@@ -50,24 +72,53 @@ func (s *Stream) between(from, to Mark, n int) (lines []string, e error) {
 	return lines, nil
 }
 
-// within adds a file's lines, and says whether it is the one with the mark from.
-// Files newer than the one with the mark to are passed over.
-func (t *tailFiles) within(path string, from Mark, to *Mark) (found bool, err error) {
+// part adds the lines of a part of a file.
+func (t *tailFiles) part(path string, from, to int64) error {
 	f, st, err := openLog(path)
 	if f == nil {
-		return false, err
+		return err
 	}
 	defer f.Close()
-	begin, end := int64(0), st.Size
-	if *to != (Mark{}) {
-		if st.Ino != to.Inode {
-			return false, nil
+	to = min(to, st.Size)
+	return t.add(f, st, min(from, to), to)
+}
+
+// kept is the files of a log, the oldest first.
+type kept []keptFile
+
+type keptFile struct {
+	path string
+	ino  uint64
+	size int64
+}
+
+func keptFiles(path string) (files kept) {
+	dir := filepath.Dir(path)
+	for _, name := range append(rotatedNames(listFolder(dir), path), filepath.Base(path)) {
+		var st unix.Stat_t
+		if full := filepath.Join(dir, name); unix.Stat(full, &st) == nil {
+			files = append(files, keptFile{full, st.Ino, st.Size})
 		}
-		end = min(end, to.Offset)
-		*to = Mark{}
 	}
-	if found = st.Ino == from.Inode; found && st.Size >= from.Offset { // else it was truncated: all of it is new
-		begin = from.Offset
+	return files
+}
+
+// find is where a mark is: what was still to come then may have gone into later
+// files. In a file that was truncated since, everything is new.
+func (files kept) find(m Mark) (file int, offset int64, found bool) {
+	for i, f := range files {
+		if f.ino != m.Inode {
+			continue
+		}
+		if f.size < m.Offset {
+			return i, 0, true
+		}
+		offset := m.Offset + m.ahead
+		for offset > files[i].size && i < len(files)-1 {
+			offset -= files[i].size
+			i++
+		}
+		return i, min(offset, files[i].size), true
 	}
-	return found, t.add(f, st, min(begin, end), end)
+	return 0, 0, false
 }

@@ -38,6 +38,7 @@ type Stream struct {
 	fd  int        // the pipe; -1 when closed
 	pub Stats
 	idx *index
+	end Mark // of the file; zero if it isn't this stream's alone, or being written
 }
 
 // dropped counts bytes that a file refused.
@@ -60,6 +61,7 @@ type Stats struct {
 type Mark struct {
 	Inode  uint64
 	Offset int64
+	ahead  int64 // bytes that were still to come there
 }
 
 // ChildFile is a fresh O_RDWR description of the pipe to be a child's stdout or
@@ -110,8 +112,19 @@ func (s *Stream) Stats() Stats {
 }
 
 // Mark remembers the present end of the stream, what is in the pipe included.
-// It is zero for a target that can't be read back.
+// It is zero for a target that can't be read back. It is taken at every spawn, so
+// it doesn't wait for the pump if the stream has its file for itself: the end of
+// the file and what waits in the pipe, unless bytes are on their way between the two.
 func (s *Stream) Mark() (m Mark) {
+	s.mu.Lock()
+	m = s.end
+	if s.fd >= 0 && m != (Mark{}) {
+		m.ahead = int64(waiting(s.fd))
+	}
+	s.mu.Unlock()
+	if m != (Mark{}) {
+		return m
+	}
 	s.do(context.Background(), func() error {
 		s.pump.empty(s)
 		if k := s.sink; k.kind == kindFile {
@@ -156,6 +169,13 @@ func (s *Stream) do(ctx context.Context, f func() error) error {
 	return result
 }
 
+// unsettle says that bytes are about to move; publish that they have.
+func (s *Stream) unsettle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.end = Mark{}
+}
+
 // publish copies what Stats and Index show.
 func (s *Stream) publish() {
 	k := s.sink
@@ -169,4 +189,8 @@ func (s *Stream) publish() {
 	}
 	s.pub.DroppedSince = s.count.since
 	s.idx = &k.index
+	s.end = Mark{}
+	if k.kind == kindFile && !k.append {
+		s.end = Mark{Inode: k.id.ino, Offset: k.off}
+	}
 }
