@@ -163,21 +163,43 @@ func TestSocketOfAStranger(t *testing.T) {
 	must(t, l.Close())
 }
 
-func TestSecondDaemon(t *testing.T) {
+// A cleaner of old files may take the socket: the daemon can't be asked then, but a
+// second one must not start, and there must be a way to end the first.
+func TestSocketIsLost(t *testing.T) {
 	g := newGopm(t)
 	g.sleeper("run")
 	g.run("start", "./run", "--min-uptime", "100ms")
 	pid := g.app("run").Pid
 	daemon, _ := g.daemon()
-	// With its socket gone the daemon can't be asked; a second one must not start.
 	must(t, os.Remove(filepath.Join(g.home, "gopm.sock")))
-	g.fail(1, []string{"another gopm daemon", g.home, "gopm.lock"}, "start", "./run")
+	g.fail(1, []string{"another gopm daemon", g.home, fmt.Sprint(daemon)}, "start", "./run")
 	if !alive(pid) || !alive(daemon) {
 		t.Error("the first daemon or its app was hurt")
 	}
-	must(t, syscall.Kill(daemon, syscall.SIGTERM))
+	if r := g.try("kill"); r.code == 0 && alive(daemon) {
+		t.Errorf("kill says that all is well, but the daemon runs: %v", r)
+	} else if r.code != 0 {
+		contains(t, "kill", r.err, fmt.Sprint(daemon))
+	}
+	_ = syscall.Kill(daemon, syscall.SIGTERM) // it may have ended already
 	eventually(t, soon, gone(daemon))
 	eventually(t, soon, gone(pid))
+}
+
+// The end of an old daemon must not take away the socket of its successor.
+func TestOldDaemonOfARemovedHome(t *testing.T) {
+	g := newGopm(t)
+	g.sleeper("run")
+	g.run("start", "./run", "--min-uptime", "100ms")
+	old, keeper := g.daemon()
+	must(t, os.RemoveAll(g.home))
+	g.run("start", "./run", "--min-uptime", "100ms")
+	must(t, syscall.Kill(old, syscall.SIGTERM))
+	eventually(t, soon, gone(old))
+	eventually(t, soon, gone(keeper))
+	if e := g.app("run"); e.Env.Status != "online" {
+		t.Error(e)
+	}
 }
 
 func TestHomeWithALongPath(t *testing.T) {

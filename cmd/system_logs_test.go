@@ -3,6 +3,7 @@ package cmd_test
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -230,4 +231,35 @@ func TestControlCharactersOfAProgramAreHarmless(t *testing.T) {
 	r := g.try("start", "./evil")
 	lacks(t, "start", r.err, "\x1b", "\x07")
 	lacks(t, "info", g.run("info", "evil"), "\x1b", "\x07")
+}
+
+// The reader of an app that says nothing may be gone, too.
+func TestLogsOfAnIdleAppIntoHead(t *testing.T) {
+	g := talker(t)
+	sh := g.command()
+	sh.Path, sh.Args = "/bin/bash", []string{"bash", "-c", "timeout 5 " + g.binary + ` logs | head -2 >/dev/null; echo "${PIPESTATUS[0]}"`}
+	if r := g.execute(sh); r.out == "124\n" || r.err != "" {
+		t.Errorf("it did not see that its reader is gone: %v", r)
+	}
+}
+
+// Somebody deletes or truncates a log: what comes later is there.
+func TestLogsDeletedOrTruncatedBySomebody(t *testing.T) {
+	g := talker(t)
+	out := g.app("web").Env.Out
+	f := g.follow("web", "--raw", "--out")
+	f.says("out 5")
+	must(t, os.Truncate(out, 0))
+	g.file("say1", "")
+	g.fileSays(out, "said 1\n")
+	f.says("said 1\n")
+	must(t, os.Remove(out))
+	g.file("say2", "")
+	g.file("say3", "")
+	g.fileSays(out, "said 3\n")
+	f.says("said 3\n")
+	f.end()
+	if text, err := os.ReadFile(g.home + "/logs/web-out.log"); err != nil || strings.ContainsRune(string(text), 0) {
+		t.Errorf("%q, %v", text, err)
+	}
 }

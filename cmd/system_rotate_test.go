@@ -84,20 +84,15 @@ func TestThirtyMegabytesAreRotatedAndComplete(t *testing.T) {
 func TestFollowAcrossRotation(t *testing.T) {
 	g := newGopm(t)
 	const n = 4000
-	g.script("flood", fmt.Sprintf(`while [ ! -e go ]; do sleep 0.02; done; i=0; while [ $i -lt %d ]; do echo "line $i of the flood"; i=$((i+1)); done; exec sleep 1000`, n))
+	g.script("flood", fmt.Sprintf(`echo ready; while [ ! -e go ]; do sleep 0.02; done; i=0; while [ $i -lt %d ]; do echo "line $i of the flood"; i=$((i+1)); done; exec sleep 1000`, n))
 	g.run("start", "./flood", "--min-uptime", "100ms", "--max-size", "20K", "--retain", "100")
 	f := g.follow("flood", "--raw")
-	eventually(t, soon, func() error { // it follows when it has looked
-		if len(openFiles(t, f.cmd.Process.Pid)) < 5 {
-			return fmt.Errorf("not following yet")
-		}
-		return nil
-	})
+	f.says("ready\n")
 	g.file("go", "")
 	f.says(fmt.Sprintf("line %d of the flood\n", n-1))
 	f.end()
 	next := 0
-	for line := range strings.Lines(f.text()) {
+	for line := range strings.Lines(strings.TrimPrefix(f.text(), "ready\n")) {
 		if want := fmt.Sprintf("line %d of the flood\n", next); line != want {
 			t.Fatalf("line %d is %q", next, line)
 		}

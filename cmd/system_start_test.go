@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -286,4 +287,41 @@ func TestStartFromStandardInput(t *testing.T) {
 		t.Errorf("want exit code 2: %v", r)
 	}
 	contains(t, "stderr", r.err, `-:1:15: scrpt: unknown field, did you mean "script"?`)
+}
+
+// What can be refused is refused before anything is started.
+func TestHalfAFileIsNotStarted(t *testing.T) {
+	g := newGopm(t)
+	for _, wrong := range []string{`"out_file": "."`, `"error_file": "/proc/nowhere/x.log"`, `"gid": "no-such-group"`} {
+		g.eco("eco.json", `"name": "good"`, `"name": "bad", `+wrong)
+		if r := g.try("start", "eco.json"); r.code == 0 || !strings.Contains(r.err, "bad") && !strings.Contains(r.err, "apps[1]") {
+			t.Errorf("%s: %v", wrong, r)
+		}
+		if all := g.list(); len(all) != 0 {
+			t.Errorf("%s: it started %v", wrong, all)
+			g.run("delete", "all")
+		}
+	}
+}
+
+func TestTwoStartsAtOnce(t *testing.T) {
+	g := newGopm(t)
+	g.eco("eco.json", `"name": "a"`, `"name": "b", "instances": 2, "exec_mode": "fork"`)
+	var all sync.WaitGroup
+	for range 6 {
+		all.Go(func() { // ends with its command
+			if r, err := g.finish(g.command("start", "eco.json")); err != nil || r.code != 0 {
+				t.Errorf("%v, %v", err, r)
+			}
+		})
+	}
+	all.Wait()
+	if pids := g.pids(); len(pids) != 3 {
+		t.Errorf("want three instances: %v", pids)
+	}
+	for _, e := range g.list() {
+		if e.Env.Restarts != 0 || e.Env.Status != "online" {
+			t.Error(e)
+		}
+	}
 }

@@ -37,7 +37,7 @@ func newScreen(g *gopm, width int, commands string) *screen {
 func (s *screen) tmux(args ...string) string {
 	s.g.Helper()
 	cmd := exec.Command("tmux", append([]string{"-S", s.socket}, args...)...)
-	cmd.Dir, cmd.Env = s.g.dir, append(s.g.env[:len(s.g.env):len(s.g.env)], "TERM=xterm-256color")
+	cmd.Dir, cmd.Env = s.g.dir, append(s.g.env[:len(s.g.env):len(s.g.env)], "TERM=xterm-256color", "SHELL=/bin/sh") // the shell of nobody ends at once
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		s.g.Fatalf("%s: %v\n%s", cmd, err, out)
@@ -113,4 +113,21 @@ func TestTerminalProgress(t *testing.T) {
 	g.script("run", `[ "$1" = bad ] && exit 4; exec sleep 1000`)
 	text := newScreen(g, 120, "gopm start eco.json; echo code $?").capture()
 	contains(t, "start on a terminal", text, "good:0 online", "bad:0 failed", "code 1")
+}
+
+// A long name or reason is cut rather than broken over lines.
+func TestTerminalLongNamesAndReasons(t *testing.T) {
+	g := newGopm(t)
+	g.sleeper("run")
+	must(t, os.MkdirAll(g.dir+"/a/rather/long/path/to/a/folder/that/will/be/gone", 0o755))
+	g.run("start", "./run", "--min-uptime", "100ms", "--name", strings.Repeat("name", 25))
+	g.run("start", "./run", "--min-uptime", "100ms", "--name", "日本語の名前がとても長いアプリケーションの名前です")
+	g.run("start", "./run", "--min-uptime", "100ms", "--name", "lost", "--cwd", "a/rather/long/path/to/a/folder/that/will/be/gone", "--restart-delay", "1h")
+	must(t, os.RemoveAll(g.dir+"/a"))
+	g.fail(1, []string{"cannot enter cwd"}, "restart", "lost")
+	for _, width := range []int{60, 80, 110} {
+		s := newScreen(g, width, "gopm ls")
+		s.mustNotWrap()
+		contains(t, fmt.Sprint(width, " columns"), s.capture(), "namename", "online", "lost", "waiting")
+	}
 }

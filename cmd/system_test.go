@@ -86,6 +86,9 @@ func newGopm(t *testing.T) *gopm {
 	g := &gopm{T: t, binary: binary, home: filepath.Join(dir, "h"), dir: filepath.Join(dir, "w")}
 	must(t, os.Mkdir(g.dir, 0o755))
 	g.env = []string{"PATH=" + filepath.Dir(binary) + ":" + os.Getenv("PATH"), "HOME=" + filepath.Join(dir, "u"), "LANG=C.UTF-8"}
+	if os.Getenv(raceSwitch) != "" {
+		g.env = append(g.env, "GORACE=atexit_sleep_ms=0") // a second at the end of every command else
+	}
 	t.Cleanup(g.close)
 	return g
 }

@@ -117,7 +117,7 @@ func TestInterruptedStartLeavesTheApps(t *testing.T) {
 	line, err := bufio.NewReader(out).ReadString('\n')
 	must(t, err)
 	contains(t, "the first line", line, "App [slow] launched")
-	pid := g.app("slow").Pid
+	pid := g.await("slow", "a process", func(e entry) bool { return e.Pid != 0 }).Pid
 	must(t, cmd.Process.Signal(syscall.SIGINT))
 	_ = cmd.Wait() // the exit code tells
 	if code := cmd.ProcessState.ExitCode(); code == 0 || code == -1 {
