@@ -104,6 +104,8 @@ func (g *gopm) hide(text string) string {
 		switch {
 		case strings.HasPrefix(line, "┌"), strings.HasPrefix(line, "├"), strings.HasPrefix(line, "└"):
 			continue
+		case strings.HasPrefix(line, "another gopm daemon runs: "): // of this machine's users, or of a test beside this
+			continue
 		case strings.HasPrefix(line, "│"):
 			row := cells(strings.TrimSuffix(line, "\n"))
 			if header == nil || len(row) > 0 && row[0] == "id" {
