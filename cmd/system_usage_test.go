@@ -1,6 +1,7 @@
 package cmd_test
 
 import (
+	"os"
 	"strings"
 	"testing"
 )
@@ -43,5 +44,24 @@ func TestHelp(t *testing.T) {
 			t.Errorf("%s --help: %v", command, r)
 		}
 		lacks(t, command, r.out, "keeper", "daemon HOME")
+	}
+}
+
+// A disk that is full is a failure of what was to be written to it.
+func TestOutputThatCannotBeWritten(t *testing.T) {
+	g := newGopm(t)
+	g.sleeper("run")
+	g.run("start", "./run", "--min-uptime", "100ms")
+	for _, command := range []string{"ls", "jlist", "info run", "logs --nostream", "ping", "version"} {
+		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+		must(t, err)
+		cmd := g.command(strings.Fields(command)...)
+		var errOut strings.Builder
+		cmd.Stdout, cmd.Stderr = full, &errOut
+		_ = cmd.Run() // the exit code tells
+		must(t, full.Close())
+		if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(errOut.String(), "no space left") {
+			t.Errorf("gopm %s > /dev/full: exit code %d, %q", command, code, errOut.String())
+		}
 	}
 }
