@@ -84,6 +84,9 @@ func (c *cli) killCmd() *cobra.Command {
 func (c *cli) kill(ctx context.Context) error {
 	var who api.Ping
 	err := c.client.Get(ctx, api.PathPing, nil, &who)
+	if holder := c.client.Home().Holder(); noDaemon(err) && holder > 0 {
+		return c.terminate(ctx, int(holder))
+	}
 	if noDaemon(err) {
 		c.say("no daemon runs with the home %s", c.client.Home().Dir)
 		return nil
@@ -105,6 +108,24 @@ func (c *cli) kill(ctx context.Context) error {
 			stopped = append(stopped, a.Name)
 		}
 		c.say("stopped %s", abbreviate(stopped, 10))
+	}
+	c.say("daemon stopped; nothing is left running")
+	return nil
+}
+
+// terminate ends a daemon whose socket is gone, and with it its apps.
+func (c *cli) terminate(ctx context.Context, pid int) error {
+	c.warn("daemon %d does not answer at its socket: ending it by signal", pid)
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return fmt.Errorf("cannot end daemon %d: %v", pid, err)
+	}
+	if err := unix.PidfdSendSignal(fd, syscall.SIGTERM, nil, 0); err != nil {
+		unix.Close(fd)
+		return fmt.Errorf("cannot end daemon %d: %v", pid, err)
+	}
+	if err := awaitPidfd(ctx, fd); err != nil {
+		return err
 	}
 	c.say("daemon stopped; nothing is left running")
 	return nil

@@ -36,7 +36,14 @@ func duration(d time.Duration) string {
 	case d < 10*time.Second:
 		return d.Round(100 * time.Millisecond).String()
 	}
-	return d.Round(time.Second).String()
+	text := d.Round(time.Second).String()
+	if rest, whole := strings.CutSuffix(text, "m0s"); whole {
+		text = rest + "m"
+	}
+	if rest, whole := strings.CutSuffix(text, "h0m"); whole {
+		text = rest + "h"
+	}
+	return text
 }
 
 // bytesText is pm2's: 50.5mb.
@@ -133,6 +140,9 @@ func isTerminal(w any) bool {
 
 // terminalSize is the number of columns of the terminal w.
 func terminalSize(w any) (columns int, ok bool) {
+	if o, ours := w.(*output); ours {
+		w = o.Writer
+	}
 	f, isFile := w.(*os.File)
 	if !isFile {
 		return 0, false

@@ -20,6 +20,31 @@ func TestUptime(t *testing.T) {
 	}
 }
 
+func TestDuration(t *testing.T) {
+	t.Parallel()
+	for d, want := range map[time.Duration]string{
+		0: "0s", 32 * time.Millisecond: "32ms", 1234 * time.Millisecond: "1.2s", 12 * time.Second: "12s",
+		200 * time.Second: "3m20s", 10 * time.Minute: "10m", time.Hour: "1h", 70 * time.Minute: "1h10m", time.Hour + time.Second: "1h0m1s",
+	} {
+		if got := duration(d); got != want {
+			t.Errorf("duration(%v) = %q, want %q", d, got, want)
+		}
+	}
+}
+
+func TestCutText(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		text    string
+		columns int
+		want    string
+	}{{"short", 5, "short"}, {"longer", 5, "long…"}, {"日本語", 6, "日本語"}, {"日本語", 5, "日本…"}, {"日本語", 4, "日…"}} {
+		if got := cutText(tt.text, tt.columns); got != tt.want {
+			t.Errorf("cutText(%q, %d) = %q, want %q", tt.text, tt.columns, got, tt.want)
+		}
+	}
+}
+
 func TestStatusText(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1000, 0)

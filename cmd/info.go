@@ -71,14 +71,13 @@ func (c *cli) clipped(line string) string {
 	return clip(line, width)
 }
 
-// clip shortens text to a number of columns; none given means no limit.
+// clip is cutText with a limit that makes sense; none given means no limit.
 func clip(s string, columns int) string {
-	runes := []rune(s)
 	const sensible = 20
-	if columns < sensible || len(runes) <= columns {
+	if columns < sensible {
 		return s
 	}
-	return string(runes[:columns-1]) + "…"
+	return cutText(s, columns)
 }
 
 type infoRow = [2]string

@@ -42,8 +42,7 @@ func (c *cli) printList(ctx context.Context, o listOptions) error {
 	if c.silent {
 		return nil
 	}
-	var rows []api.Instance
-	err := c.client.Get(ctx, api.PathInstances, nil, &rows)
+	rows, err := c.client.Instances(ctx, nil)
 	if err != nil && !noDaemon(err) {
 		return err
 	}
@@ -56,7 +55,9 @@ func (c *cli) printList(ctx context.Context, o listOptions) error {
 	case o.mini:
 		c.printMini(rows)
 	default:
-		c.printTable(rows)
+		if err := c.printTable(rows); err != nil {
+			return err
+		}
 		c.printNotes(rows)
 	}
 	return nil

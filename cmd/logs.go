@@ -61,9 +61,11 @@ func (c *cli) logs(ctx context.Context, args []string, o logOptions) error {
 	}
 	v := &logView{cli: c, options: o, out: bufio.NewWriter(c.out), what: orElse(strings.Join(targets, ", "), "all")}
 	defer v.close()
+	ctx, stop := untilUnread(ctx, c.out)
+	defer stop()
 	err = api.Stream(ctx, c.client, api.PathLogs, query, v.event)
 	switch {
-	case ctx.Err() != nil: // Ctrl-C is how one leaves
+	case ctx.Err() != nil: // Ctrl-C is how one leaves, or the end of what reads us
 		return nil
 	case o.nostream && errors.Is(err, api.ErrStreamEnded):
 		return nil

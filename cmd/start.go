@@ -212,8 +212,7 @@ func (c *cli) carryOut(ctx context.Context, todo work, path string, o *startOpti
 
 // isKnown says whether a target names something that the daemon has.
 func (c *cli) isKnown(ctx context.Context, target string) (bool, error) {
-	var rows []api.Instance
-	err := c.client.Get(ctx, api.PathInstances, api.Targeted(target), &rows)
+	_, err := c.client.Instances(ctx, api.Targeted(target))
 	if err == nil {
 		return true, nil
 	}
@@ -266,8 +265,8 @@ func (c *cli) readFile(ctx context.Context, target string) (*ecosystem.File, err
 
 // rememberedEnv is the --env that the apps of a file were last started with.
 func (c *cli) rememberedEnv(ctx context.Context, origin string) string {
-	var rows []api.Instance
-	if c.client.Get(ctx, api.PathInstances, nil, &rows) != nil {
+	rows, err := c.client.Instances(ctx, nil)
+	if err != nil {
 		return "" // no daemon: nothing is remembered
 	}
 	for _, r := range rows {
@@ -333,8 +332,8 @@ func (c *cli) targetNames(ctx context.Context, targets []string) ([]string, erro
 
 // knownOf are the apps of a file that the daemon has; the others are named.
 func (c *cli) knownOf(ctx context.Context, file *ecosystem.File) ([]string, error) {
-	var rows []api.Instance
-	if err := c.client.Get(ctx, api.PathInstances, nil, &rows); err != nil {
+	rows, err := c.client.Instances(ctx, nil)
+	if err != nil {
 		return nil, err
 	}
 	var known []string

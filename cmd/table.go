@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -58,13 +59,13 @@ func uptimeText(r api.Instance) string {
 }
 
 // printTable prints the rows with as many columns as the terminal has room for.
-func (c *cli) printTable(rows []api.Instance) {
+func (c *cli) printTable(rows []api.Instance) error {
 	cols := columns(time.Now())
 	cells := layout(cols, rows)
 	if width, ok := terminalSize(c.out); ok && width > 0 {
 		cols, cells = fit(cols, cells, width)
 	}
-	draw(c.out, cols, cells, c.painter(rows))
+	return draw(c.out, cols, cells, c.painter(rows))
 }
 
 // painter colours the padded cell of a row, -1 being the header; nil without colours.
@@ -96,7 +97,8 @@ func layout(cols []column, rows []api.Instance) [][]string {
 	return cells
 }
 
-// fit drops columns, those of the highest rank first, until a line has room.
+// fit drops columns, those of the highest rank first, until a line has room; if it
+// has none even then, the widest cells are cut.
 func fit(cols []column, cells [][]string, width int) ([]column, [][]string) {
 	for rank := 5; rank > 0 && lineWidth(cols, cells) > width; rank-- {
 		var keep []int
@@ -107,7 +109,34 @@ func fit(cols []column, cells [][]string, width int) ([]column, [][]string) {
 		}
 		cols, cells = pick(cols, keep), pickRows(cells, keep)
 	}
+	for excess := lineWidth(cols, cells) - width; excess > 0; excess = lineWidth(cols, cells) - width {
+		wide := widths(cols, cells)
+		widest := slices.Index(wide, slices.Max(wide))
+		const sensible = 12
+		if wide[widest] <= sensible {
+			break
+		}
+		for _, row := range cells {
+			row[widest] = cutText(row[widest], max(sensible, wide[widest]-excess))
+		}
+	}
 	return cols, cells
+}
+
+// cutText shortens text to a number of terminal columns.
+func cutText(s string, columns int) string {
+	if textWidth(s) <= columns {
+		return s
+	}
+	used := 0
+	for i, r := range s {
+		w := textWidth(string(r))
+		if used+w > columns-1 {
+			return s[:i] + "…"
+		}
+		used += w
+	}
+	return s
 }
 
 func pick[T any](from []T, keep []int) []T {
@@ -159,7 +188,7 @@ func textWidth(s string) int {
 
 // draw draws the list in pm2's frame. It is not left to the table library, which
 // takes 4 ms for 100 rows: more than all the rest of the command.
-func draw(w io.Writer, cols []column, cells [][]string, paint func(row int, title, text string) string) {
+func draw(w io.Writer, cols []column, cells [][]string, paint func(row int, title, text string) string) error {
 	out := bufio.NewWriter(w)
 	wide := widths(cols, cells)
 	rule := func(left, middle, right string) {
@@ -186,7 +215,7 @@ func draw(w io.Writer, cols []column, cells [][]string, paint func(row int, titl
 		line(n, func(i int) string { return row[i] })
 	}
 	rule("└", "┴", "┘")
-	_ = out.Flush() // nobody is left to be told
+	return out.Flush()
 }
 
 func statusColour(status string) string {

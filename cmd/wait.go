@@ -128,7 +128,7 @@ func (c *cli) explainFailures(ctx context.Context, out api.Outcome, watched map[
 			switch {
 			case w == nil:
 			case w.state == pending && w.row.ID == s.ID && w.row.Name != "":
-				c.warn("%s:%d is still starting (min_uptime %s)", w.app, w.row.Index, duration(time.Duration(w.row.Process.MinUptime)*time.Millisecond))
+				c.warn("%s:%d is still starting (min_uptime %s)", w.app, w.row.Index, duration(time.Duration(a.MinUptime)*time.Millisecond))
 			case w.state == failed:
 				broken = true
 				c.explain(ctx, w)

@@ -43,17 +43,16 @@ func (d *Daemon) apply(ctx context.Context, req api.Apply) (api.Outcome, error) 
 	if err != nil {
 		return api.Outcome{}, api.Errorf(api.KindInvalid, "%v", err)
 	}
-	var out api.Outcome
-	for i, dec := range todo {
-		done, err := d.carryOut(dec, prepared[i])
-		if err != nil {
-			return out, err
-		}
-		out.Apps = append(out.Apps, done)
+	stages, err := d.stageAll(todo, prepared, t.nextID())
+	if err != nil {
+		return api.Outcome{}, err
 	}
-	gone, err := d.handleOrphans(req)
-	out.Apps = append(out.Apps, gone...)
-	return out, err
+	var out api.Outcome
+	for _, st := range stages {
+		out.Apps = append(out.Apps, d.carryOut(st))
+	}
+	out.Apps = append(out.Apps, d.handleOrphans(req)...)
+	return out, nil
 }
 
 func (d *Daemon) prepareAll(t *table, req api.Apply, todo []decision) ([]ready, error) {
@@ -80,46 +79,65 @@ func (d *Daemon) prepareAll(t *table, req api.Apply, todo []decision) ([]ready, 
 	return prepared, nil
 }
 
-// carryOut does what was decided for one app and puts its version into the table.
-func (d *Daemon) carryOut(dec decision, r ready) (api.AppOutcome, error) {
-	out := api.AppOutcome{Name: dec.want.Name, Did: dec.did, Changes: dec.changes}
-	t := d.table.Load()
-	a := r.app
-	old := slices.Clone(a.instances)
-	surplus := d.cutSurplus(a)
-	for _, in := range a.instances {
-		if err := d.adjust(r, in); err != nil {
-			return out, err
+// stage is an app's new version with the logs of all its instances open: nothing
+// can be refused any more.
+type stage struct {
+	decision
+	ready
+	old     []*instance // those that were there before
+	surplus []*instance // those of them that go
+}
+
+// stageAll opens what the apps need. When one of them cannot have it, what was
+// made for the others is taken back.
+func (d *Daemon) stageAll(todo []decision, prepared []ready, id int) ([]stage, error) {
+	var stages []stage
+	for i, dec := range todo {
+		st := stage{decision: dec, ready: prepared[i], old: slices.Clone(prepared[i].app.instances)}
+		n := min(len(st.old), dec.want.Scale.Instances)
+		st.surplus, st.app.instances = st.old[n:], slices.Clone(st.old[:n])
+		err := d.launch(st.ready, &id)
+		stages = append(stages, st)
+		for _, in := range st.old[:n] {
+			if err == nil {
+				err = d.retarget(st.ready, in)
+			}
+		}
+		if err != nil {
+			for _, st := range stages {
+				d.disposeAll(st.app.instances[min(len(st.app.instances), len(st.old)):])
+			}
+			return nil, err
 		}
 	}
-	if err := d.launch(r, t.nextID()); err != nil {
-		return out, err
+	return stages, nil
+}
+
+// carryOut does what was decided for one app and puts its version into the table.
+func (d *Daemon) carryOut(st stage) api.AppOutcome {
+	out := api.AppOutcome{Name: st.want.Name, Did: st.did, Changes: st.changes, MinUptime: st.want.Restart.MinUptime.Milliseconds()}
+	for _, in := range st.surplus {
+		in.proc.Stop() // all at once; dispose waits for each
 	}
-	d.table.Store(t.with(a))
+	for _, in := range st.app.instances {
+		d.configure(st.ready, in)
+	}
+	d.put(d.table.Load().with(st.app), st.app)
 	d.limits.look()
-	for _, in := range a.instances {
-		fresh := !slices.Contains(old, in)
-		if started, acted := d.actOn(in, dec, fresh); acted {
+	for _, in := range st.app.instances {
+		fresh := !slices.Contains(st.old, in)
+		if started, acted := d.actOn(in, st.decision, fresh); acted {
 			out.Instances = append(out.Instances, started)
 			if out.Did == api.DidNothing {
 				out.Did = api.DidStart
 			}
 		}
 	}
-	for _, in := range surplus {
+	for _, in := range st.surplus {
+		in.app.Store(nil)
 		d.dispose(in)
 	}
-	return out, nil
-}
-
-func (d *Daemon) cutSurplus(a *app) []*instance {
-	n := min(len(a.instances), a.spec.Scale.Instances)
-	surplus := slices.Clone(a.instances[n:])
-	a.instances = a.instances[:n]
-	for _, in := range surplus {
-		in.proc.Stop() // all at once; dispose waits for each
-	}
-	return surplus
+	return out
 }
 
 // actOn starts or restarts one instance as decided. An instance that is down
@@ -141,20 +159,41 @@ func (d *Daemon) actOn(in *instance, dec decision, fresh bool) (api.Started, boo
 	return started, true
 }
 
+// put publishes a table with a new version of an app.
+func (d *Daemon) put(t *table, a *app) {
+	d.table.Store(t)
+	for _, in := range a.instances {
+		in.app.Store(a)
+	}
+}
+
+// take publishes the table without some instances.
+func (d *Daemon) take(gone []*instance) {
+	t := d.table.Load().without(gone)
+	d.table.Store(t)
+	for _, in := range gone {
+		in.app.Store(nil)
+	}
+	for _, a := range t.apps { // an app that lost only some of its instances is another version now
+		d.put(t, a)
+	}
+	d.limits.look()
+}
+
 // handleOrphans reports, or with prune deletes, the apps that the file lost.
-func (d *Daemon) handleOrphans(req api.Apply) ([]api.AppOutcome, error) {
+func (d *Daemon) handleOrphans(req api.Apply) []api.AppOutcome {
 	var out []api.AppOutcome
 	t := d.table.Load()
 	for _, a := range orphans(t, req) {
 		did := api.IsOrphan
 		if req.Prune {
 			did = api.DidDelete
-			d.table.Store(d.table.Load().without(a.instances))
+			d.take(a.instances)
 			d.disposeAll(a.instances)
 		}
 		out = append(out, api.AppOutcome{Name: a.spec.Name, Did: did})
 	}
-	return out, nil
+	return out
 }
 
 func (d *Daemon) disposeAll(all []*instance) {
@@ -231,13 +270,14 @@ func (d *Daemon) update(picked []*instance, req api.Targets) error {
 	}
 	for _, r := range changed {
 		for _, in := range r.app.instances {
-			if err := d.adjust(r, in); err != nil {
+			if err := d.retarget(r, in); err != nil {
 				return err
 			}
+			d.configure(r, in)
 		}
 		t = t.with(r.app)
+		d.put(t, r.app)
 	}
-	d.table.Store(t)
 	d.limits.look()
 	return nil
 }
@@ -298,7 +338,7 @@ func (d *Daemon) remove(ctx context.Context, req api.Targets) (api.Outcome, erro
 	if err != nil {
 		return api.Outcome{}, err
 	}
-	d.table.Store(t.without(picked))
+	d.take(picked)
 	d.disposeAll(picked)
 	return gather(picked, func(in *instance) (api.Started, string) {
 		return api.Started{ID: in.id}, api.DidDelete
@@ -316,7 +356,11 @@ func gather(picked []*instance, do func(*instance) (api.Started, string)) api.Ou
 		if !known {
 			i = len(out.Apps)
 			at[in.name] = i
-			out.Apps = append(out.Apps, api.AppOutcome{Name: in.name, Did: did})
+			o := api.AppOutcome{Name: in.name, Did: did}
+			if a := in.app.Load(); a != nil {
+				o.MinUptime = a.spec.Restart.MinUptime.Milliseconds()
+			}
+			out.Apps = append(out.Apps, o)
 		}
 		a := &out.Apps[i]
 		a.Instances = append(a.Instances, started)

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -80,17 +81,33 @@ func TestFileNamesDiffer(t *testing.T) {
 	}
 }
 
-func TestParseStat(t *testing.T) {
+func TestParseStatm(t *testing.T) {
 	t.Parallel()
-	line := "42 (a) b (x) S 1 42 42 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 1 0 12345 1000000 300 18446744073709551615 1 1"
-	cpu, memory, ok := parseStat([]byte(line))
-	if !ok || cpu != 3*time.Second || memory != 300*4096 {
-		t.Errorf("parseStat = %v, %d, %v; want 3s, %d, true", cpu, memory, ok, 300*4096)
+	if memory, ok := parseStatm([]byte("1000 300 200 5 0 80 0\n")); !ok || memory != 300*int64(os.Getpagesize()) {
+		t.Errorf("parseStatm = %d, %v", memory, ok)
 	}
-	for _, bad := range []string{"", "42 (a", "42 (a) S 1", "42 (a) " + strings.Repeat("x ", 30)} {
-		if _, _, ok := parseStat([]byte(bad)); ok {
-			t.Errorf("parseStat accepts %q", bad)
+	for _, bad := range []string{"", "1000", "1000 many"} {
+		if _, ok := parseStatm([]byte(bad)); ok {
+			t.Errorf("parseStatm accepts %q", bad)
 		}
+	}
+}
+
+func TestReadUsage(t *testing.T) {
+	t.Parallel()
+	before := time.Duration(0)
+	for spun := time.Duration(0); spun < 20*time.Millisecond; { // our own processor time, as the kernel counts it
+		cpu, memory, ok := readUsage(os.Getpid(), make([]byte, 256))
+		if !ok || cpu < before || memory < 1<<20 {
+			t.Fatalf("readUsage = %v, %d, %v", cpu, memory, ok)
+		}
+		if before > 0 {
+			spun += cpu - before
+		}
+		before = cpu
+	}
+	if _, _, ok := readUsage(1<<30, make([]byte, 256)); ok {
+		t.Error("a process that cannot be has a usage")
 	}
 }
 

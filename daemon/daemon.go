@@ -198,6 +198,7 @@ type homeClaim struct {
 	lock     *os.File
 	listener *net.UnixListener
 	home     api.Home
+	socket   fs.FileInfo // ours; another's must not be removed at the end
 }
 
 // claimHome takes the lock, makes sure that nobody answers at the socket, and
@@ -213,14 +214,24 @@ func claimHome(h api.Home) (*homeClaim, error) {
 	}
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		lock.Close()
-		return nil, fmt.Errorf("another gopm daemon runs with the home %s (it holds %s)", h.Dir, h.Lock())
+		return nil, fmt.Errorf("another gopm daemon%s runs with the home %s, but does not answer at its socket; kill -TERM it to end it with its apps", h.Holder().Text(), h.Dir)
+	}
+	if err := h.WriteHolder(lock); err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("cannot write the lock: %v", err)
 	}
 	l, err := listen(h)
 	if err != nil {
 		lock.Close()
 		return nil, err
 	}
-	return &homeClaim{lock: lock, listener: l, home: h}, nil
+	socket, err := os.Lstat(h.Socket())
+	if err != nil {
+		l.Close()
+		lock.Close()
+		return nil, fmt.Errorf("cannot look at the new socket: %v", err)
+	}
+	return &homeClaim{lock: lock, listener: l, home: h, socket: socket}, nil
 }
 
 func listen(h api.Home) (*net.UnixListener, error) {
@@ -249,6 +260,8 @@ func listen(h api.Home) (*net.UnixListener, error) {
 
 func (c *homeClaim) release() {
 	c.listener.Close()
-	_ = os.Remove(c.home.Socket())
+	if now, err := os.Lstat(c.home.Socket()); err == nil && os.SameFile(now, c.socket) {
+		_ = os.Remove(c.home.Socket())
+	}
 	c.lock.Close()
 }

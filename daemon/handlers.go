@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 
 	"gopm/daemon/api"
@@ -21,33 +22,40 @@ func (d *Daemon) ping(*http.Request) (any, error) {
 }
 
 // targeted is the selection of a request's query; no target means all.
-func (d *Daemon) targeted(r *http.Request) (*table, []*instance, error) {
+func (d *Daemon) targeted(r *http.Request) ([]*instance, error) {
 	t := d.table.Load()
 	targets := r.URL.Query()["target"]
 	if len(targets) == 0 {
-		return t, t.all(), nil
+		return t.all(), nil
 	}
-	picked, err := t.selection(targets)
-	return t, picked, err
+	return t.selection(targets)
 }
 
-func (d *Daemon) listInstances(r *http.Request) (any, error) {
-	t, picked, err := d.targeted(r)
+// listInstances sends the list in parts: while the reader decodes one, the
+// processes of the next are measured.
+func (d *Daemon) listInstances(r *http.Request, send func(any) error) error {
+	picked, err := d.targeted(r)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	usage := d.usage.look(picked)
-	rows := make([]api.Instance, 0, len(picked))
-	for _, in := range picked {
-		if a := t.owner(in); a != nil {
-			rows = append(rows, row(a, in, usage[in]))
+	const part = 25
+	for some := range slices.Chunk(picked, part) {
+		usage := d.usage.look(some)
+		rows := make([]api.Instance, 0, len(some))
+		for _, in := range some {
+			if a := in.app.Load(); a != nil {
+				rows = append(rows, row(a, in, usage[in]))
+			}
+		}
+		if err := send(rows); err != nil {
+			return err
 		}
 	}
-	return rows, nil
+	return nil
 }
 
 func (d *Daemon) listDetails(r *http.Request) (any, error) {
-	t, picked, err := d.targeted(r)
+	picked, err := d.targeted(r)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +63,7 @@ func (d *Daemon) listDetails(r *http.Request) (any, error) {
 	usage := d.usage.look(picked)
 	details := make([]api.Detail, 0, len(picked))
 	for _, in := range picked {
-		a := t.owner(in)
+		a := in.app.Load()
 		if a == nil {
 			continue
 		}
@@ -84,7 +92,7 @@ func (d *Daemon) kill(r *http.Request) (any, error) {
 
 // lastOutput is what the present or last run of an instance wrote.
 func (d *Daemon) lastOutput(r *http.Request) (any, error) {
-	_, picked, err := d.targeted(r)
+	picked, err := d.targeted(r)
 	if err != nil {
 		return nil, err
 	}
@@ -115,14 +123,14 @@ func written(r *http.Request, s *logs.Stream, m logs.Mark, n int) []string {
 func (d *Daemon) watch(r *http.Request, send func(any) error) error {
 	f := d.hub.subscribe() // before looking, so that nothing is missed in between
 	defer d.hub.unsubscribe(f)
-	t, picked, err := d.targeted(r)
+	picked, err := d.targeted(r)
 	if err != nil {
 		return err
 	}
 	watched := map[any]bool{}
 	for _, in := range picked {
 		watched[in] = true
-		if err := d.sendRow(t, in, send); err != nil {
+		if err := sendRow(in, send); err != nil {
 			return err
 		}
 	}
@@ -136,7 +144,7 @@ func (d *Daemon) watch(r *http.Request, send func(any) error) error {
 		}
 		for _, key := range f.take() {
 			if in, ok := key.(*instance); ok && watched[in] {
-				if err := d.sendRow(d.table.Load(), in, send); err != nil {
+				if err := sendRow(in, send); err != nil {
 					return err
 				}
 			}
@@ -144,8 +152,8 @@ func (d *Daemon) watch(r *http.Request, send func(any) error) error {
 	}
 }
 
-func (d *Daemon) sendRow(t *table, in *instance, send func(any) error) error {
-	a := t.owner(in)
+func sendRow(in *instance, send func(any) error) error {
+	a := in.app.Load()
 	if a == nil {
 		return nil // deleted meanwhile
 	}
@@ -161,7 +169,7 @@ func (d *Daemon) followLogs(r *http.Request, send func(any) error) error {
 	if follow {
 		defer d.pump.Grown(func(s *logs.Stream) { f.mark(s) })()
 	}
-	_, picked, err := d.targeted(r)
+	picked, err := d.targeted(r)
 	if err != nil {
 		return err
 	}
@@ -219,7 +227,7 @@ func logSource(in *instance, s *logs.Stream) api.LogSource {
 
 func (d *Daemon) logChanges(r *http.Request, keys []any, at map[*logs.Stream]int) api.LogEvent {
 	var e api.LogEvent
-	if _, picked, err := d.targeted(r); err == nil {
+	if picked, err := d.targeted(r); err == nil {
 		e.Sources = d.sources(r, picked, at)
 	}
 	for _, key := range keys {

@@ -33,15 +33,16 @@ func (d *Daemon) prepare(a *app) (ready, error) {
 	return ready{app: a, account: acc, policy: pol}, nil
 }
 
-// launch makes the instances that an app lacks; they are not started.
-func (d *Daemon) launch(r ready, nextID int) error {
+// launch makes the instances that an app lacks, the first with the id; they are
+// not started.
+func (d *Daemon) launch(r ready, id *int) error {
 	for index := len(r.app.instances); index < r.app.spec.Scale.Instances; index++ {
-		in, err := d.newInstance(r, nextID, index)
+		in, err := d.newInstance(r, *id, index)
 		if err != nil {
 			return err
 		}
 		r.app.instances = append(r.app.instances, in)
-		nextID++
+		*id++
 	}
 	return nil
 }
@@ -174,9 +175,8 @@ func exitText(e supervise.Exit) string {
 	return fmt.Sprintf("%s after %v", why, e.Uptime.Round(time.Millisecond))
 }
 
-// adjust brings an instance to a new version of its app; a running program keeps
-// what it was started with until it is restarted.
-func (d *Daemon) adjust(r ready, in *instance) error {
+// retarget lets an instance log to where a new version of its app says.
+func (d *Daemon) retarget(r ready, in *instance) error {
 	outTo, errTo := targets(r.app.spec, in.index, r.account, d.cfg.Home.Logs())
 	if err := in.out.Retarget(outTo); err != nil {
 		return fmt.Errorf("%s: cannot log stdout: %v", in.name, err)
@@ -184,9 +184,14 @@ func (d *Daemon) adjust(r ready, in *instance) error {
 	if err := in.err.Retarget(errTo); err != nil {
 		return fmt.Errorf("%s: cannot log stderr: %v", in.name, err)
 	}
+	return nil
+}
+
+// configure gives an instance a new version of its app; a running program keeps
+// what it was started with until it is restarted.
+func (d *Daemon) configure(r ready, in *instance) {
 	in.setPidFile(r.app.spec)
 	in.proc.Configure(buildCommand(r.app, in, r.account, d.cfg.Home.Dir), r.policy)
-	return nil
 }
 
 // dispose ends an instance for good: its program, then its streams.

@@ -23,7 +23,7 @@ type route struct {
 func (d *Daemon) routes() []route {
 	return []route{
 		{"GET", api.PathPing, d.ping, nil},
-		{"GET", api.PathInstances, d.listInstances, nil},
+		{"GET", api.PathInstances, nil, d.listInstances},
 		{"GET", api.PathDetails, d.listDetails, nil},
 		{"GET", api.PathOutput, d.lastOutput, nil},
 		{"GET", api.PathWatch, nil, d.watch},
@@ -94,8 +94,11 @@ func (r route) serveStream(w http.ResponseWriter, req *http.Request) {
 		}
 		return flush.Flush()
 	})
-	if err != nil && !begun {
+	switch {
+	case err != nil && !begun:
 		fail(w, err)
+	case err != nil:
+		panic(http.ErrAbortHandler) // cut off, so that the reader does not take it for complete
 	}
 }
 

@@ -38,6 +38,7 @@ type instance struct {
 	marks    atomic.Pointer[marks]  // where the output of the present run begins
 	before   atomic.Pointer[marks]  // and that of the run before it
 	pidFile  atomic.Pointer[string] // never nil; "" = none
+	app      atomic.Pointer[app]    // the version in the table; nil: not there, or deleted
 }
 
 type marks struct{ out, err logs.Mark }
@@ -49,15 +50,6 @@ func (t *table) app(name string) *app {
 		}
 	}
 	return nil
-}
-
-// owner is the app an instance belongs to in this table, nil when it is gone.
-func (t *table) owner(in *instance) *app {
-	a := t.app(in.name)
-	if a == nil || !slices.Contains(a.instances, in) {
-		return nil
-	}
-	return a
 }
 
 func (t *table) all() []*instance {

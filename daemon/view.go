@@ -20,7 +20,6 @@ func row(a *app, in *instance, usage api.Usage) api.Instance {
 		Process: process(s), Usage: usage,
 		LogStatus: firstOf(out.Error, err.Error), Dropped: out.Dropped + err.Dropped,
 	}
-	i.Process.MinUptime = a.spec.Restart.MinUptime.Milliseconds()
 	if e := i.Process.LastExit; e != nil && e.Signal == "" && e.Error == "" {
 		e.Expected = e.Code == 0 || slices.Contains(a.spec.Restart.StopExitCodes, e.Code)
 	}

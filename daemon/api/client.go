@@ -43,9 +43,36 @@ func (c *Client) Post(ctx context.Context, path string, in, out any) error {
 	return decode(body, out)
 }
 
-// Stream calls each for every object of a stream until it ends, each returns an
-// error (which Stream returns), or ctx ends.
+// Stream calls each for every object of a stream that has no end of its own, until
+// the daemon ends it, each returns an error (which Stream returns), or ctx ends.
 func Stream[T any](ctx context.Context, c *Client, path string, query url.Values, each func(T) error) error {
+	err := readStream(ctx, c, path, query, each)
+	if err == nil || errors.Is(err, io.ErrUnexpectedEOF) {
+		return ErrStreamEnded
+	}
+	return err
+}
+
+// Instances is the process list. It comes in parts, so that the first are decoded
+// while the daemon measures the next.
+func (c *Client) Instances(ctx context.Context, query url.Values) ([]Instance, error) {
+	var all []Instance
+	err := readStream(ctx, c, PathInstances, query, func(part []Instance) error {
+		all = append(all, part...)
+		return nil
+	})
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = ErrStreamEnded // half a list is none
+	}
+	if err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+// readStream returns nil where the stream has come to its proper end, and
+// io.ErrUnexpectedEOF where it was cut off.
+func readStream[T any](ctx context.Context, c *Client, path string, query url.Values, each func(T) error) error {
 	body, err := c.do(ctx, http.MethodGet, path, query, nil)
 	if err != nil {
 		return err
@@ -54,13 +81,15 @@ func Stream[T any](ctx context.Context, c *Client, path string, query url.Values
 	dec := json.NewDecoder(body)
 	for {
 		var v T
-		if err := dec.Decode(&v); err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-				return ErrStreamEnded
-			}
+		err := dec.Decode(&v)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, io.EOF):
+			return nil
+		case errors.Is(err, io.ErrUnexpectedEOF):
+			return err
+		case err != nil:
 			return fmt.Errorf("cannot read from the daemon: %v", err)
 		}
 		if err := each(v); err != nil {

@@ -3,10 +3,12 @@ package api
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -84,6 +86,48 @@ func checkDir(dir string) error {
 		return fmt.Errorf("%s is not writable: %v", dir, err)
 	}
 	return nil
+}
+
+// Holder is the pid of the daemon that holds the lock of a home; 0 = none.
+type Holder int
+
+// Text is " (pid 42)", or nothing when the pid is not known.
+func (p Holder) Text() string {
+	if p <= 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (pid %d)", int(p))
+}
+
+// WriteHolder writes our pid into the lock file, which the caller has locked.
+func (h Home) WriteHolder(lock *os.File) error {
+	if err := lock.Truncate(0); err != nil {
+		return err
+	}
+	_, err := lock.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	return err
+}
+
+// Holder is who holds the lock now, asked without waiting. A pid in the file of a
+// lock that nobody holds means nothing.
+func (h Home) Holder() Holder {
+	lock, err := os.Open(h.Lock())
+	if err != nil {
+		return 0
+	}
+	defer lock.Close() // ends our lock, if we got one
+	if syscall.Flock(int(lock.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) == nil {
+		return 0
+	}
+	text, err := io.ReadAll(io.LimitReader(lock, 32))
+	if err != nil {
+		return 0
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || pid <= 0 {
+		return 0
+	}
+	return Holder(pid)
 }
 
 // maxSocketPath is what fits into a sockaddr_un, its final zero byte included.

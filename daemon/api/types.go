@@ -15,7 +15,7 @@ import (
 // Paths of the API, one constant per route.
 const (
 	PathPing      = "/v1/ping"      // GET  -> Ping
-	PathInstances = "/v1/instances" // GET  ?target=… -> []Instance
+	PathInstances = "/v1/instances" // GET  ?target=… -> stream of []Instance, with an end
 	PathDetails   = "/v1/details"   // GET  ?target=…&deep=1 -> []Detail
 	PathApply     = "/v1/apply"     // POST Apply -> Outcome
 	PathStart     = "/v1/start"     // POST Targets -> Outcome
@@ -43,8 +43,8 @@ type Instance struct {
 	Name      string  `json:"name"`
 	Namespace string  `json:"namespace"`
 	Version   string  `json:"version,omitempty"`
-	Mode      string  `json:"mode"` // "fork" or "cluster"
-	Index     int     `json:"index"`
+	Mode      string  `json:"mode"`            // "fork" or "cluster"
+	Index     int     `json:"index,omitempty"` // the instance's number in its app
 	User      string  `json:"user"`
 	Origin    string  `json:"origin,omitempty"` // absolute path of the file; "" = command line
 	EnvName   string  `json:"env_name,omitempty"`
@@ -57,17 +57,16 @@ type Instance struct {
 // Process is the state of an instance's program.
 type Process struct {
 	Status      string    `json:"status"` // pm2's words: online, launching, stopping, stopped, waiting restart, errored
-	Pid         int       `json:"pid"`    // 0 = none
+	Pid         int       `json:"pid,omitempty"`
 	Incarnation uint64    `json:"incarnation"`
 	Started     time.Time `json:"started,omitzero"`
-	Restarts    int       `json:"restarts"`
-	Unstable    int       `json:"unstable_restarts"`
+	Restarts    int       `json:"restarts,omitempty"`
+	Unstable    int       `json:"unstable_restarts,omitempty"`
 	NextTry     time.Time `json:"next_try,omitzero"`
 	Clearing    bool      `json:"clearing,omitempty"` // leftovers of the last run are being ended
 	Killed      bool      `json:"killed,omitempty"`   // SIGKILL was sent and it is still there
 	LastExit    *Exit     `json:"last_exit,omitempty"`
 	Cause       string    `json:"restart_cause,omitempty"`
-	MinUptime   int64     `json:"min_uptime_ms"`
 }
 
 // Exit is how a run ended. Signal and Code are never both meaningful.
@@ -86,9 +85,9 @@ type Exit struct {
 
 // Usage is what an instance's main process takes.
 type Usage struct {
-	CPU        float64 `json:"cpu"`                   // percent of one core
+	CPU        float64 `json:"cpu,omitempty"`         // percent of one core
 	SinceStart bool    `json:"since_start,omitempty"` // CPU is the average since the start, not since the last look
-	Memory     int64   `json:"memory"`                // resident bytes
+	Memory     int64   `json:"memory,omitempty"`      // resident bytes
 }
 
 // Detail is everything about one instance.
@@ -167,6 +166,7 @@ type AppOutcome struct {
 	Did       string    `json:"did"`
 	Changes   []string  `json:"changes,omitempty"` // what differed: "args", "env.PORT"
 	Instances []Started `json:"instances,omitempty"`
+	MinUptime int64     `json:"min_uptime_ms,omitempty"` // what a start is waited for
 }
 
 // Started is an instance that was acted on; its run to wait for is the one after

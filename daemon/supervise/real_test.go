@@ -124,25 +124,6 @@ func realPolicy() Policy {
 	return pol
 }
 
-// eventually looks again and again until check is content.
-func eventually(t *testing.T, check func() error) {
-	t.Helper()
-	deadline := time.After(20 * time.Second)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatal(err)
-		}
-	}
-}
-
 // dead is an error while pid lives; a zombie is dead.
 func dead(pid int) error {
 	if st, err := (procfs{root: "/proc"}).stat(pid); err == nil && st.alive() {
