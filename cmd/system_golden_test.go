@@ -97,7 +97,7 @@ func (g *gopm) replay(session string) string {
 // hide replaces what differs from run to run, and draws tables without a frame.
 func (g *gopm) hide(text string) string {
 	text = strings.NewReplacer(g.home, "$GOPM_HOME", g.dir, "$DIR").Replace(text)
-	text = regexp.MustCompile(`\b(waiting|after|next try|in) ([\d.]+h)?([\d.]+m)?[\d.]+(ms|s)\b`).ReplaceAllString(text, "$1 TIME")
+	text = regexp.MustCompile(`\b(waiting|after|next try|in) ([\d.]+h)?([\d.]+m)?[\d.]+(ms|s|m|h)\b`).ReplaceAllString(text, "$1 TIME")
 	var out strings.Builder
 	var header []string
 	for line := range strings.Lines(text) {

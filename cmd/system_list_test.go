@@ -62,7 +62,7 @@ func TestListTellsWhyNotOnline(t *testing.T) {
 	g.awaitStatus("final", "errored")
 	out := g.run("ls")
 	for name, want := range map[string]string{
-		"waits": `waiting (59m\d+s|1h0m0s) \(exit 3\)`,
+		"waits": `waiting (59m\d+s|1h) \(exit 3\)`,
 		"final": `errored \(exit 3\) `,
 		"again": `(waiting [\d.]+m?s \(exit 3\)|launching)`,
 		"once":  `(errored|stopped) \(exit 3\) `,

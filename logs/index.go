@@ -8,8 +8,9 @@ import (
 const (
 	// indexCap bounds an index to 1.5 KB: a thousand apps have two thousand of them.
 	indexCap = 64
-	// indexStep is the least time between two entries.
-	indexStep = 50 * time.Millisecond
+	// indexStep is the least time between two entries: lines of two programs that
+	// answer one another are shown in their order.
+	indexStep = 2 * time.Millisecond
 )
 
 // IndexEntry ties a place to a time.

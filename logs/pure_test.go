@@ -86,7 +86,7 @@ func TestIndexIsSparse(t *testing.T) {
 		t.Error("an empty index has entries")
 	}
 	start := time.Unix(1_000_000, 0)
-	at := func(i int) time.Time { return start.Add(time.Duration(i) * 10 * time.Millisecond) }
+	at := func(i int) time.Time { return start.Add(time.Duration(i) * indexStep / 5) }
 	const growths = 100_000
 	for i := range growths {
 		x.grown(7, int64(i+1), at(i))
