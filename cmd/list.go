@@ -23,8 +23,8 @@ type listOptions struct {
 func (c *cli) listCmd() *cobra.Command {
 	var o listOptions
 	cmd := &cobra.Command{
-		Use:     "list",
-		Aliases: []string{"ls", "l", "ps", "status"},
+		Use:     listNames()[0],
+		Aliases: listNames()[1:],
 		Short:   "List what runs",
 		Long: `List the instances of all apps.
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -61,8 +62,12 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 		fmt.Fprintln(errOut, "gopm:", err)
 		return exitFailed
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	ctx := context.Background()
+	if !callsList(args[1:]) { // which has nothing to tidy up, and no time for it
+		var stop context.CancelFunc
+		ctx, stop = signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+		defer stop()
+	}
 	checked := &output{Writer: out}
 	c := &cli{in: in, out: checked, err: errOut, client: api.NewClient(home)}
 	root := c.root(args[1:])
@@ -115,12 +120,17 @@ Exit codes: 0 done; 1 something failed; 2 the call or the file is wrong, nothing
 // commands is all commands, or only the list when it is what is called: making the
 // others with all their flags takes a tenth of the time that `gopm ls` has.
 func (c *cli) commands(args []string) []*cobra.Command {
-	list := c.listCmd()
-	if len(args) > 0 && (args[0] == list.Name() || list.HasAlias(args[0])) {
-		return []*cobra.Command{list}
+	if callsList(args) {
+		return []*cobra.Command{c.listCmd()}
 	}
 	return []*cobra.Command{c.startCmd(), c.startOrRestartCmd(), c.restartCmd(), c.stopCmd(), c.deleteCmd(),
-		list, c.jlistCmd(), c.infoCmd(), c.logsCmd(), c.killCmd(), c.pingCmd(), c.versionCmd()}
+		c.listCmd(), c.jlistCmd(), c.infoCmd(), c.logsCmd(), c.killCmd(), c.pingCmd(), c.versionCmd()}
+}
+
+func listNames() []string { return []string{"list", "ls", "l", "ps", "status"} }
+
+func callsList(args []string) bool {
+	return len(args) > 0 && slices.Contains(listNames(), args[0])
 }
 
 // noSuchCommand answers an unknown command with the nearest known one.
