@@ -94,6 +94,7 @@ func (d *Daemon) stageAll(todo []decision, prepared []ready, id int) ([]stage, e
 	var stages []stage
 	for i, dec := range todo {
 		st := stage{decision: dec, ready: prepared[i], old: slices.Clone(prepared[i].app.instances)}
+		slices.SortStableFunc(st.old, func(a, b *instance) int { return a.index - b.index }) // the highest numbers go
 		n := min(len(st.old), dec.want.Scale.Instances)
 		st.surplus, st.app.instances = st.old[n:], slices.Clone(st.old[:n])
 		err := d.launch(st.ready, &id)
@@ -207,32 +208,26 @@ func (d *Daemon) disposeAll(all []*instance) {
 
 // start starts what is down of the targets.
 func (d *Daemon) start(ctx context.Context, req api.Targets) (api.Outcome, error) {
-	end, err := d.begin(ctx)
-	if err != nil {
-		return api.Outcome{}, err
-	}
-	defer end()
-	picked, err := d.table.Load().selection(req.Targets)
-	if err != nil {
-		return api.Outcome{}, err
-	}
-	if req.Update || len(req.Set) > 0 {
-		if err := d.update(picked, req); err != nil {
-			return api.Outcome{}, err
-		}
-	}
-	return gather(picked, func(in *instance) (api.Started, string) {
-		s := in.proc.Snapshot()
+	return d.onTargets(ctx, req, func(in *instance, s supervise.Snapshot) string {
 		if !isDown(s) && s.Status != supervise.StatusWaiting {
-			return api.Started{ID: in.id, After: s.Incarnation}, api.IsRunning
+			return api.IsRunning
 		}
 		in.proc.Start()
-		return api.Started{ID: in.id, After: s.Incarnation}, api.DidStart
-	}), nil
+		return api.DidStart
+	})
 }
 
-// restart restarts the targets, with fields changed if the request sets some.
+// restart restarts the targets.
 func (d *Daemon) restart(ctx context.Context, req api.Targets) (api.Outcome, error) {
+	return d.onTargets(ctx, req, func(in *instance, _ supervise.Snapshot) string {
+		in.proc.Restart("")
+		return api.DidRestart
+	})
+}
+
+// onTargets does something to each target, with fields or the environment changed
+// before if the request says so.
+func (d *Daemon) onTargets(ctx context.Context, req api.Targets, do func(*instance, supervise.Snapshot) string) (api.Outcome, error) {
 	end, err := d.begin(ctx)
 	if err != nil {
 		return api.Outcome{}, err
@@ -249,8 +244,7 @@ func (d *Daemon) restart(ctx context.Context, req api.Targets) (api.Outcome, err
 	}
 	return gather(picked, func(in *instance) (api.Started, string) {
 		s := in.proc.Snapshot()
-		in.proc.Restart("")
-		return api.Started{ID: in.id, After: s.Incarnation}, api.DidRestart
+		return api.Started{ID: in.id, After: s.Incarnation}, do(in, s)
 	}), nil
 }
 

@@ -3,6 +3,7 @@ package daemon
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -34,10 +35,10 @@ func (d *Daemon) prepare(a *app) (ready, error) {
 }
 
 // launch makes the instances that an app lacks, the first with the id; they are
-// not started.
+// not started. Each takes the lowest number that is free: one may have been deleted.
 func (d *Daemon) launch(r ready, id *int) error {
-	for index := len(r.app.instances); index < r.app.spec.Scale.Instances; index++ {
-		in, err := d.newInstance(r, *id, index)
+	for len(r.app.instances) < r.app.spec.Scale.Instances {
+		in, err := d.newInstance(r, *id, freeIndex(r.app.instances))
 		if err != nil {
 			return err
 		}
@@ -45,6 +46,14 @@ func (d *Daemon) launch(r ready, id *int) error {
 		*id++
 	}
 	return nil
+}
+
+func freeIndex(instances []*instance) int {
+	for index := 0; ; index++ {
+		if !slices.ContainsFunc(instances, func(in *instance) bool { return in.index == index }) {
+			return index
+		}
+	}
 }
 
 func (d *Daemon) newInstance(r ready, id, index int) (*instance, error) {

@@ -24,7 +24,7 @@ type app struct {
 	inherited []string // what its first start took from the user's shell
 	user      string   // the name it runs as, for display
 	created   time.Time
-	instances []*instance // by number, 0…n-1
+	instances []*instance // in the order they were made; numbers are unique, and 0…n-1 unless one was deleted
 }
 
 // instance is one running copy of an app. All of its fields but the atomic ones

@@ -85,6 +85,22 @@ func TestNextID(t *testing.T) {
 	}
 }
 
+func TestFreeIndexFillsAGap(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		taken []int
+		want  int
+	}{{nil, 0}, {[]int{0, 1}, 2}, {[]int{1}, 0}, {[]int{2, 0}, 1}} {
+		var all []*instance
+		for _, index := range tt.taken {
+			all = append(all, &instance{index: index})
+		}
+		if got := freeIndex(all); got != tt.want {
+			t.Errorf("with %v taken the next is %d, want %d", tt.taken, got, tt.want)
+		}
+	}
+}
+
 func TestHubCoalesces(t *testing.T) {
 	t.Parallel()
 	var h hub
