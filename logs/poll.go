@@ -57,6 +57,18 @@ func newPoller() (*poller, error) {
 	return p, nil
 }
 
+// soon waits a moment for events, in the kernel: in a flood the next bytes are
+// there before Go's scheduler has put this goroutine to sleep and woken it again.
+func (p *poller) soon() []unix.EpollEvent {
+	const moment = 1 // ms
+	p.n = 0
+	p.raw.Control(func(fd uintptr) {
+		n, _ := unix.EpollWait(int(fd), p.events[:], moment) // an error: none, and wait will see it
+		p.n = max(n, 0)
+	})
+	return p.events[:p.n]
+}
+
 // wait returns the ready events; with block it waits for one, until the deadline if there is one.
 func (p *poller) wait(block bool, deadline time.Time) []unix.EpollEvent {
 	p.n = 0

@@ -37,6 +37,7 @@ type Pump struct {
 	pace    pace
 	peeker  peeker
 	buf     []byte // everyone's scratch memory
+	flood   bool   // the last round found a pipe half full
 	closing bool
 }
 
@@ -168,6 +169,7 @@ func (p *Pump) run() {
 			p.nap(maxPause)
 		}
 		p.rearm()
+		p.flood = fullest >= 4 // a pipe was half full
 		fullest, waited = 0, 0
 	}
 	for _, s := range p.streams {
@@ -186,7 +188,13 @@ func (p *Pump) wait() (slept time.Duration, more bool) {
 	if block {
 		began = p.now()
 	}
-	events := p.poll.wait(block, p.subs.deadline(p.queue.owing))
+	var events []unix.EpollEvent
+	if block && p.flood {
+		events = p.poll.soon()
+	}
+	if len(events) == 0 {
+		events = p.poll.wait(block, p.subs.deadline(p.queue.owing))
+	}
 	more = len(events) == len(p.poll.events)
 	for _, ev := range events {
 		if p.poll.rung(ev.Fd) {
