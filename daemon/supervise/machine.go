@@ -94,7 +94,6 @@ type Machine struct {
 	Plan     Plan
 	Recycle  bool // Spawning: end the newcomer as soon as it is there
 	Killed   bool // SIGKILL was sent and something is still there
-	Failed   bool // an incarnation has failed since the last request by hand
 	Cause    string
 	LastExit *Exit
 }

@@ -336,8 +336,8 @@ func TestRequestedEndsAreNoCrashes(t *testing.T) {
 	if !l.m.LastExit.Requested || l.m.Count.Unstable != 1 || l.m.Count.Restarts != 2 {
 		t.Errorf("after a restart by hand: %+v, exit %+v", l.m.Count, l.m.LastExit)
 	}
-	if s := l.m.snapshot(); s.RestartCause != "memory 210 MB > 200 MB" || s.Settled() {
-		t.Errorf("cause %q, settled %v", s.RestartCause, s.Settled())
+	if s := l.m.snapshot(); s.RestartCause != "memory 210 MB > 200 MB" {
+		t.Errorf("cause %q", s.RestartCause)
 	}
 	l.on(EvSpawned).on(EvStop).exit(0).is(Stopped)
 	if l.m.Count.Unstable != 1 || l.m.Want {
@@ -430,28 +430,5 @@ func TestRequestsWhileClearing(t *testing.T) {
 	}
 	if l := clearing().on(EvRestart).on(EvCleared).is(Spawning); l.m.Count.Restarts != 1 {
 		t.Errorf("restarted: %+v", l.m.Count)
-	}
-}
-
-func TestSettled(t *testing.T) {
-	t.Parallel()
-	settled := func(l *life) bool { return l.m.snapshot().Settled() }
-	l := newLife(t).on(EvStart)
-	if settled(l) || settled(l.on(EvSpawned)) || !settled(l.on(EvTimer)) {
-		t.Error("online is the first meaning, launching is none")
-	}
-	if settled(l.on(EvRestart)) || settled(l.exit(0)) || settled(l.on(EvSpawned)) {
-		t.Error("a restart by hand begins anew")
-	}
-	if !settled(l.exit(1)) {
-		t.Error("a failure has happened")
-	}
-	l = newLife(t)
-	l.pol.BackoffStart = 0
-	if l.on(EvStart).on(EvSpawned).exit(1).is(Spawning); !settled(l) || !settled(l.on(EvSpawned)) {
-		t.Error("an immediate restart hides the failure")
-	}
-	if l.on(EvStop); settled(l) {
-		t.Error("stopping is no end")
 	}
 }

@@ -31,7 +31,6 @@ func startDue(s *step) { s.spawn() }
 // byHand notes a person's wish to see it run: what went wrong before is forgiven.
 func (s *step) byHand() {
 	s.m.Want = true
-	s.m.Failed = false
 	s.m.Cause = s.ev.Cause
 	s.m.Count.Unstable = 0
 }
@@ -71,7 +70,6 @@ func unwant(s *step) {
 func wantAgain(s *step) {
 	s.m.Want = true
 	s.m.Plan.Again = true
-	s.m.Failed = false
 	s.m.Cause = s.ev.Cause
 }
 
@@ -101,7 +99,6 @@ func spawned(s *step) {
 // online is reached by having lived for min_uptime.
 func online(s *step) {
 	s.m.State = Online
-	s.m.Failed = false
 	s.m.Count.Unstable /= 2
 	if s.m.Count.Unstable > 0 {
 		s.arm((stableFactor - 1) * s.pol.MinUptime)
@@ -145,10 +142,8 @@ func unstableExit(s *step) {
 	case s.ended():
 		s.m.Plan = Plan{Then: thenRest}
 	case !s.pol.Autorestart: // the spawn failed: "stopped" would hide it
-		s.m.Failed = true
 		s.m.Plan = Plan{Then: thenFail}
 	default:
-		s.m.Failed = true
 		s.m.Count.Unstable = min(s.m.Count.Unstable+1, max(s.pol.MaxRestarts, 1))
 		if s.m.Count.Unstable >= s.pol.MaxRestarts {
 			s.m.Plan = Plan{Then: thenFail, Again: true}
@@ -164,7 +159,6 @@ func stableExit(s *step) {
 	if s.ended() {
 		s.m.Plan = Plan{Then: thenRest}
 	} else {
-		s.m.Failed = true
 		s.planRestart(s.pol.RestartDelay)
 	}
 	s.bury()

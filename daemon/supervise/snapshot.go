@@ -29,21 +29,6 @@ type Snapshot struct {
 	Want         bool          // desired: running
 	Generation   uint64        // grows with every snapshot
 	RestartCause string        // why the last restart by us happened: "memory 210 MB > 200 MB"
-
-	failed bool // an incarnation has failed since the last request by hand
-}
-
-// Settled says whether a start that is being waited for has come to its first
-// meaning: online for good, ended as it should (autorestart off or a stop exit
-// code), or failed. A restart that comes at once after a failure doesn't hide it.
-func (s Snapshot) Settled() bool {
-	switch s.Status {
-	case StatusOnline, StatusStopped, StatusErrored:
-		return true
-	case StatusLaunching, StatusWaiting:
-		return s.failed
-	}
-	return false
 }
 
 // snapshot is the machine as the user sees it.
@@ -59,7 +44,6 @@ func (m Machine) snapshot() Snapshot {
 		Killed:       m.Killed,
 		Want:         m.Want,
 		RestartCause: m.Cause,
-		failed:       m.Failed,
 	}
 	if s.Status == StatusWaiting || s.Status == StatusErrored && m.Timer.Armed {
 		s.Backoff, s.NextTry = m.Plan.Delay, m.Plan.Due
