@@ -13,6 +13,7 @@ const (
 type pace struct {
 	pause time.Duration
 	small int
+	flood bool // the last round found a pipe half full
 }
 
 // next is the pause after a round in which the fullest pipe gave eighths of its

@@ -37,7 +37,6 @@ type Pump struct {
 	pace    pace
 	peeker  peeker
 	buf     []byte // everyone's scratch memory
-	flood   bool   // the last round found a pipe half full
 	closing bool
 }
 
@@ -169,7 +168,7 @@ func (p *Pump) run() {
 			p.nap(maxPause)
 		}
 		p.rearm()
-		p.flood = fullest >= 4 // a pipe was half full
+		p.pace.flood = fullest >= 4 // a pipe was half full
 		fullest, waited = 0, 0
 	}
 	for _, s := range p.streams {
@@ -189,7 +188,7 @@ func (p *Pump) wait() (slept time.Duration, more bool) {
 		began = p.now()
 	}
 	var events []unix.EpollEvent
-	if block && p.flood {
+	if block && p.pace.flood {
 		events = p.poll.soon()
 	}
 	if len(events) == 0 {
