@@ -13,7 +13,7 @@ func (c *cli) report(out api.Outcome) {
 		c.say("%s", outcomeLine(a))
 	}
 	for _, w := range out.Warnings {
-		c.warn("%s", w)
+		c.warn("warning: %s", w)
 	}
 }
 

@@ -237,35 +237,43 @@ func (d *Daemon) onTargets(ctx context.Context, req api.Targets, do func(*instan
 	if err != nil {
 		return api.Outcome{}, err
 	}
+	var warnings []string
 	if req.Update || len(req.Set) > 0 {
-		if err := d.update(picked, req); err != nil {
+		if warnings, err = d.update(picked, req); err != nil {
 			return api.Outcome{}, err
 		}
 	}
-	return gather(picked, func(in *instance) (api.Started, string) {
+	out := gather(picked, func(in *instance) (api.Started, string) {
 		s := in.proc.Snapshot()
 		return api.Started{ID: in.id, After: s.Incarnation}, do(in, s)
-	}), nil
+	})
+	out.Warnings = warnings
+	return out, nil
 }
 
 // update gives the apps of some instances new fields or a new environment.
-func (d *Daemon) update(picked []*instance, req api.Targets) error {
+func (d *Daemon) update(picked []*instance, req api.Targets) (warnings []string, err error) {
 	t := d.table.Load()
 	var changed []ready
 	for _, a := range t.apps {
 		if !slices.ContainsFunc(picked, func(in *instance) bool { return slices.Contains(a.instances, in) }) {
 			continue
 		}
-		next, err := d.updated(a, req)
+		next, problems, err := d.updated(a, req)
 		if err != nil {
-			return api.Errorf(api.KindInvalid, "%v", err)
+			return nil, api.Errorf(api.KindInvalid, "%v", err)
+		}
+		for _, p := range problems {
+			if p.Severity >= ecosystem.SeverityWarning {
+				warnings = append(warnings, p.String())
+			}
 		}
 		changed = append(changed, next)
 	}
 	for _, r := range changed {
 		for _, in := range r.app.instances {
 			if err := d.retarget(r, in); err != nil {
-				return err
+				return nil, err
 			}
 			d.configure(r, in)
 		}
@@ -273,25 +281,27 @@ func (d *Daemon) update(picked []*instance, req api.Targets) error {
 		d.put(t, r.app)
 	}
 	d.limits.look()
-	return nil
+	return warnings, nil
 }
 
-func (d *Daemon) updated(a *app, req api.Targets) (ready, error) {
+func (d *Daemon) updated(a *app, req api.Targets) (ready, ecosystem.Problems, error) {
 	next := *a
+	var problems ecosystem.Problems
 	if len(req.Set) > 0 {
-		spec, _, err := ecosystem.Override(a.spec, req.Set, ecosystem.Options{Environ: req.Environ, Dir: req.Cwd, CPUs: cpus()})
+		var err error
+		next.spec, problems, err = ecosystem.Override(a.spec, req.Set, ecosystem.Options{Environ: req.Environ, Dir: req.Cwd, CPUs: cpus()})
 		if err != nil {
-			return ready{}, err
+			return ready{}, nil, err
 		}
-		if spec.Name != a.spec.Name || spec.Scale.Instances != a.spec.Scale.Instances {
-			return ready{}, fmt.Errorf("%s: restart cannot change the name or the number of instances; change the file and start it", a.spec.Name)
+		if next.spec.Name != a.spec.Name || next.spec.Scale.Instances != a.spec.Scale.Instances {
+			return ready{}, nil, fmt.Errorf("%s: restart cannot change the name or the number of instances; change the file and start it", a.spec.Name)
 		}
-		next.spec = spec
 	}
 	if req.Update {
 		next.inherited = ecosystem.Inherited(req.Environ, next.spec.Env)
 	}
-	return d.prepare(&next)
+	r, err := d.prepare(&next)
+	return r, problems, err
 }
 
 // stop stops the targets and returns when they are down.

@@ -18,7 +18,6 @@ import (
 type ready struct {
 	app     *app
 	account account
-	policy  supervise.Policy
 }
 
 func (d *Daemon) prepare(a *app) (ready, error) {
@@ -30,8 +29,8 @@ func (d *Daemon) prepare(a *app) (ready, error) {
 	if err != nil {
 		return ready{}, err
 	}
-	a.user = acc.name
-	return ready{app: a, account: acc, policy: pol}, nil
+	a.user, a.policy = acc.name, pol
+	return ready{app: a, account: acc}, nil
 }
 
 // launch makes the instances that an app lacks, the first with the id; they are
@@ -77,14 +76,18 @@ func (d *Daemon) processConfig(r ready, in *instance) supervise.Config {
 	var before supervise.Snapshot
 	return supervise.Config{
 		Command: buildCommand(r.app, in, r.account, d.cfg.Home.Dir),
-		Policy:  r.policy,
+		Policy:  r.app.policy,
 		Kernel:  d.kernel,
 		Clock:   supervise.SystemClock(),
 		Jitter:  jitter,
 		Stdio:   in.stdio,
 		OnSpawn: func(pid int, start uint64) {
+			pol := r.app.policy
+			if a := in.app.Load(); a != nil { // it may have changed since
+				pol = a.policy
+			}
 			if d.cfg.Keeper != nil {
-				d.cfg.Keeper.Spawned(pid, start, int(r.policy.KillSignal), r.policy.KillTimeout)
+				d.cfg.Keeper.Spawned(pid, start, int(pol.KillSignal), pol.KillTimeout)
 			}
 		},
 		OnGone: func(pid int) {
@@ -200,7 +203,7 @@ func (d *Daemon) retarget(r ready, in *instance) error {
 // what it was started with until it is restarted.
 func (d *Daemon) configure(r ready, in *instance) {
 	in.setPidFile(r.app.spec)
-	in.proc.Configure(buildCommand(r.app, in, r.account, d.cfg.Home.Dir), r.policy)
+	in.proc.Configure(buildCommand(r.app, in, r.account, d.cfg.Home.Dir), r.app.policy)
 }
 
 // dispose ends an instance for good: its program, then its streams.

@@ -23,6 +23,7 @@ type app struct {
 	origin    string   // absolute path of its file; "" = command line
 	inherited []string // what its first start took from the user's shell
 	user      string   // the name it runs as, for display
+	policy    supervise.Policy
 	created   time.Time
 	instances []*instance // in the order they were made; numbers are unique, and 0…n-1 unless one was deleted
 }

@@ -124,8 +124,7 @@ type Apply struct {
 	Origin   string          `json:"origin,omitempty"`
 	Names    []string        `json:"names,omitempty"` // all names of the file, also those not applied (--only)
 	Environ  []string        `json:"environ"`         // the user's environment, for apps that are new
-	Umask    int             `json:"umask"`
-	Act      bool            `json:"act,omitempty"` // restart also what is unchanged (restart, startOrRestart)
+	Act      bool            `json:"act,omitempty"`   // restart also what is unchanged (restart, startOrRestart)
 	Prune    bool            `json:"prune,omitempty"`
 	Takeover bool            `json:"takeover,omitempty"`
 	Update   bool            `json:"update_env,omitempty"` // take Environ over for apps that exist, too
