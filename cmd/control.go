@@ -1,9 +1,11 @@
 package cmd
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -116,19 +118,38 @@ func (c *cli) kill(ctx context.Context) error {
 // terminate ends a daemon whose socket is gone, and with it its apps.
 func (c *cli) terminate(ctx context.Context, pid int) error {
 	c.warn("daemon %d does not answer at its socket: ending it by signal", pid)
+	ended := watchEnd(keeperOf(pid, c.client.Home().Dir), pid)
 	fd, err := unix.PidfdOpen(pid, 0)
+	if err == nil {
+		err = unix.PidfdSendSignal(fd, syscall.SIGTERM, nil, 0)
+		unix.Close(fd)
+	}
 	if err != nil {
 		return fmt.Errorf("cannot end daemon %d: %v", pid, err)
 	}
-	if err := unix.PidfdSendSignal(fd, syscall.SIGTERM, nil, 0); err != nil {
-		unix.Close(fd)
-		return fmt.Errorf("cannot end daemon %d: %v", pid, err)
-	}
-	if err := awaitPidfd(ctx, fd); err != nil {
+	if err := ended(ctx); err != nil {
 		return err
 	}
 	c.say("daemon stopped; nothing is left running")
 	return nil
+}
+
+// keeperOf is the parent of a daemon if it is the keeper of that home, else 0.
+func keeperOf(pid int, home string) int {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	var state string
+	var parent int
+	if _, err := fmt.Sscan(string(stat[bytes.LastIndexByte(stat, ')')+1:]), &state, &parent); err != nil {
+		return 0
+	}
+	args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", parent))
+	if err != nil || string(args) != strings.Join([]string{"gopm", keeperWord, home, ""}, "\x00") {
+		return 0
+	}
+	return parent
 }
 
 // watchEnd opens the processes now, so that the returned function waits for their
