@@ -2,7 +2,7 @@
 // HTTP handlers, the hub of changes, the samplers, and the order in which all of
 // that starts and stops.
 //
-// Goroutines: the HTTP server's, the kernel's and the pump's one each, one actor
+// Goroutines: the HTTP server's, one each of the kernel, the pump and the journal, one actor
 // per instance, and while an app has a memory limit one that measures. Run starts
 // them and returns when all have ended.
 package daemon
@@ -11,7 +11,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math/rand/v2"
 	"net"
@@ -40,6 +39,7 @@ type Daemon struct {
 	cfg      Config
 	started  time.Time
 	log      func(format string, args ...any)
+	journal  *journal
 	kernel   *supervise.OSKernel
 	pump     *logs.Pump
 	table    atomic.Pointer[table]
@@ -70,11 +70,11 @@ func run(cfg Config) error {
 		return err
 	}
 	defer claim.release()
-	d, logFile, err := assemble(cfg)
+	d, err := assemble(cfg)
 	if err != nil {
 		return err
 	}
-	defer logFile.Close()
+	defer d.journal.close()
 	d.log("daemon %s started: pid %d, home %s", cfg.Version, os.Getpid(), cfg.Home.Dir)
 	err = d.serve(claim.listener)
 	d.shutdown()
@@ -82,30 +82,29 @@ func run(cfg Config) error {
 	return err
 }
 
-func assemble(cfg Config) (*Daemon, io.Closer, error) {
+func assemble(cfg Config) (*Daemon, error) {
 	const daemonLogSize, daemonLogRetain = 10 << 20, 10
 	file, err := logs.NewRotated(cfg.Home.Log(), daemonLogSize, daemonLogRetain)
 	if err != nil {
-		return nil, nil, fmt.Errorf("cannot write the daemon's log: %v", err)
+		return nil, fmt.Errorf("cannot write the daemon's log: %v", err)
 	}
 	d := &Daemon{cfg: cfg, started: time.Now(), changing: make(chan struct{}, 1), closing: make(chan struct{})}
-	d.log = func(format string, args ...any) {
-		fmt.Fprintf(file, "%s %s\n", time.Now().Format("2006-01-02T15:04:05.000Z07:00"), fmt.Sprintf(format, args...))
-	}
+	d.journal = newJournal(file)
+	d.log = d.journal.print
 	d.table.Store(&table{})
 	keeperPid := 0
 	if cfg.Keeper != nil {
 		keeperPid = cfg.Keeper.Pid()
 	}
 	if d.kernel, err = supervise.NewKernel(supervise.KernelOptions{Keeper: keeperPid}); err != nil {
-		return nil, nil, fmt.Errorf("cannot watch processes: %v", err)
+		return nil, fmt.Errorf("cannot watch processes: %v", err)
 	}
 	if d.pump, err = logs.NewPump(d.log); err != nil {
-		return nil, nil, fmt.Errorf("cannot move logs: %v", err)
+		return nil, fmt.Errorf("cannot move logs: %v", err)
 	}
 	d.usage = newSampler()
 	d.limits = newLimiter(d)
-	return d, file, nil
+	return d, nil
 }
 
 // serve answers requests until closing; then the listener is closed.

@@ -14,7 +14,7 @@ import (
 // KernelOptions is what the real Kernel has to be told.
 type KernelOptions struct {
 	Keeper int // pid of the child subreaper that orphans of our children fall to; 0: none, then only process groups are cleared
-	Spawns int // at the same time; 0: twice the CPUs
+	Spawns int // at the same time; 0: as many as CPUs
 }
 
 // OSKernel is the real Kernel, shared by all processes of a daemon: one epoll
@@ -51,7 +51,7 @@ func NewKernel(o KernelOptions) (*OSKernel, error) {
 		return nil, fmt.Errorf("cannot open %s: %v", os.DevNull, err)
 	}
 	if o.Spawns <= 0 {
-		o.Spawns = 2 * runtime.NumCPU()
+		o.Spawns = runtime.NumCPU()
 	}
 	k := &OSKernel{
 		keeper: o.Keeper,

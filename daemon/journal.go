@@ -1,0 +1,53 @@
+package daemon
+
+import (
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+)
+
+// journal writes the daemon's log from a goroutine of its own: a disk that hangs
+// must not hold up those who keep programs alive. What does not fit into its
+// queue meanwhile is dropped and counted.
+type journal struct {
+	lines   chan string
+	dropped atomic.Int64
+	done    chan struct{} // closed when the goroutine has ended
+	file    io.WriteCloser
+}
+
+const journalQueue = 1024
+
+func newJournal(file io.WriteCloser) *journal {
+	j := &journal{lines: make(chan string, journalQueue), done: make(chan struct{}), file: file}
+	go j.run() // ended by close, which waits for it
+	return j
+}
+
+// print adds a line; it never blocks.
+func (j *journal) print(format string, args ...any) {
+	line := time.Now().Format("2006-01-02T15:04:05.000Z07:00") + " " + fmt.Sprintf(format, args...) + "\n"
+	select {
+	case j.lines <- line:
+	default:
+		j.dropped.Add(1)
+	}
+}
+
+func (j *journal) run() {
+	defer close(j.done)
+	for line := range j.lines {
+		if n := j.dropped.Swap(0); n > 0 {
+			line += fmt.Sprintf("(%d lines of this log were dropped: its disk was too slow)\n", n)
+		}
+		_, _ = io.WriteString(j.file, line) // a full disk: nobody is left to be told
+	}
+}
+
+// close writes what is queued. Nothing may be printed any more.
+func (j *journal) close() {
+	close(j.lines)
+	<-j.done
+	j.file.Close()
+}
