@@ -43,7 +43,7 @@ func runHidden(args []string, errOut io.Writer) (code int, ours bool) {
 func runDaemon(home string, handshake *os.File, errOut io.Writer) int {
 	syscall.CloseOnExec(handshakeFD)
 	_ = os.WriteFile("/proc/self/comm", []byte("gopm-daemon"), 0) // for ps and top; "exe" otherwise
-	const gcPercent = 40 // the daemon allocates little once its apps run: memory counts for more than the collector's time
+	const gcPercent = 40                                          // the daemon allocates little once its apps run: memory counts for more than the collector's time
 	debug.SetGCPercent(gcPercent)
 	link, err := keeper.Connect(linkFD)
 	if err != nil {
