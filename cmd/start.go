@@ -21,6 +21,8 @@ type startOptions struct {
 	update   bool
 	wait     time.Duration
 	noWait   bool
+	noDaemon bool              // pm2's, not yet here
+	parallel string            // pm2's, without a meaning here
 	set      map[string]string // fields given as options
 }
 
@@ -89,6 +91,11 @@ func addStartFlags(cmd *cobra.Command, o *startOptions) {
 	f.BoolVarP(&o.update, "update-env", "a", false, "give apps the environment of this shell")
 	f.DurationVar(&o.wait, "wait", 5*time.Second, "wait at most so long for the apps to be up")
 	f.BoolVar(&o.noWait, "no-wait", false, "do not wait for the apps to be up")
+	f.BoolVar(&o.noDaemon, "no-daemon", false, "stay in the foreground (not yet in this version)")
+	f.StringVar(&o.parallel, "parallel", "", "accepted and ignored: apps start and stop in parallel anyway")
+	for _, name := range []string{"no-daemon", "parallel"} {
+		_ = f.MarkHidden(name) // it is there: see above
+	}
 }
 
 // addFieldFlags registers the fields of the table that are options, too.
@@ -183,6 +190,9 @@ func (c *cli) prepareStart(ctx context.Context, todo *work, target string, extra
 
 // carryOut does the work, names what was done, and waits for what was started.
 func (c *cli) carryOut(ctx context.Context, todo work, path string, o *startOptions) error {
+	if o.noDaemon {
+		return usagef("--no-daemon is not in this version yet: nothing was started")
+	}
 	var all api.Outcome
 	done := func(out api.Outcome) {
 		c.report(out)
