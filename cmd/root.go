@@ -71,7 +71,7 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 	checked := &output{Writer: out}
 	c := &cli{in: in, out: checked, err: errOut, client: api.NewClient(home)}
 	root := c.root(args[1:])
-	root.SetArgs(args[1:])
+	root.SetArgs(withoutNegatives(args[1:]))
 	err = root.ExecuteContext(ctx)
 	if err == nil && checked.err != nil {
 		err = fmt.Errorf("cannot write the output: %v", checked.err)
@@ -124,7 +124,8 @@ func (c *cli) commands(args []string) []*cobra.Command {
 		return []*cobra.Command{c.listCmd()}
 	}
 	return []*cobra.Command{c.startCmd(), c.startOrRestartCmd(), c.restartCmd(), c.stopCmd(), c.deleteCmd(),
-		c.listCmd(), c.jlistCmd(), c.infoCmd(), c.logsCmd(), c.killCmd(), c.pingCmd(), c.versionCmd()}
+		c.listCmd(), c.jlistCmd(), c.infoCmd(), c.logsCmd(), c.killCmd(), c.pingCmd(), c.versionCmd(),
+		c.resetCmd(), c.sendSignalCmd(), c.scaleCmd(), c.idCmd(), c.pidCmd()}
 }
 
 func listNames() []string { return []string{"list", "ls", "l", "ps", "status"} }

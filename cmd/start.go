@@ -82,6 +82,8 @@ func (c *cli) restartCmd() *cobra.Command {
 	return cmd
 }
 
+const defaultWait = 5 * time.Second
+
 func addStartFlags(cmd *cobra.Command, o *startOptions) {
 	f := cmd.Flags()
 	f.StringVar(&o.env, "env", "", "use the env_`NAME` blocks of the file; remembered (default = back to env alone)")
@@ -89,7 +91,7 @@ func addStartFlags(cmd *cobra.Command, o *startOptions) {
 	f.BoolVar(&o.prune, "prune", false, "delete apps that this file no longer has")
 	f.BoolVar(&o.takeover, "takeover", false, "take over apps that belong to another file")
 	f.BoolVarP(&o.update, "update-env", "a", false, "give apps the environment of this shell")
-	f.DurationVar(&o.wait, "wait", 5*time.Second, "wait at most so long for the apps to be up")
+	f.DurationVar(&o.wait, "wait", defaultWait, "wait at most so long for the apps to be up")
 	f.BoolVar(&o.noWait, "no-wait", false, "do not wait for the apps to be up")
 	f.BoolVar(&o.noDaemon, "no-daemon", false, "stay in the foreground (not yet in this version)")
 	f.StringVar(&o.parallel, "parallel", "", "accepted and ignored: apps start and stop in parallel anyway")

@@ -34,24 +34,33 @@ func (d *Daemon) apply(ctx context.Context, req api.Apply) (api.Outcome, error) 
 		return api.Outcome{}, err
 	}
 	defer end()
+	out, err := d.converge(req)
+	if err != nil {
+		return api.Outcome{}, err
+	}
+	out.Apps = append(out.Apps, d.handleOrphans(req)...)
+	return out, nil
+}
+
+// converge is apply less what concerns the other apps of the file. It is called in
+// its turn.
+func (d *Daemon) converge(req api.Apply) (out api.Outcome, err error) {
 	t := d.table.Load()
 	todo, err := plan(t, req, isUp)
 	if err != nil {
-		return api.Outcome{}, err
+		return out, err
 	}
 	prepared, err := d.prepareAll(t, req, todo)
 	if err != nil {
-		return api.Outcome{}, api.Errorf(api.KindInvalid, "%v", err)
+		return out, api.Errorf(api.KindInvalid, "%v", err)
 	}
 	stages, err := d.stageAll(todo, prepared, t.nextID())
 	if err != nil {
-		return api.Outcome{}, err
+		return out, err
 	}
-	var out api.Outcome
 	for _, st := range stages {
 		out.Apps = append(out.Apps, d.carryOut(st))
 	}
-	out.Apps = append(out.Apps, d.handleOrphans(req)...)
 	return out, nil
 }
 

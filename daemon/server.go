@@ -33,6 +33,9 @@ func (d *Daemon) routes() []route {
 		{"POST", api.PathRestart, posted(d.restart), nil},
 		{"POST", api.PathStop, posted(d.stop), nil},
 		{"POST", api.PathDelete, posted(d.remove), nil},
+		{"POST", api.PathReset, posted(d.reset), nil},
+		{"POST", api.PathSignal, posted(d.signal), nil},
+		{"POST", api.PathScale, posted(d.scale), nil},
 		{"POST", api.PathKill, d.kill, nil},
 	}
 }

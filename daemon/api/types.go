@@ -22,6 +22,9 @@ const (
 	PathRestart   = "/v1/restart"   // POST Targets -> Outcome
 	PathStop      = "/v1/stop"      // POST Targets -> Outcome, when all have stopped
 	PathDelete    = "/v1/delete"    // POST Targets -> Outcome, when all are gone
+	PathReset     = "/v1/reset"     // POST Targets -> Outcome
+	PathSignal    = "/v1/signal"    // POST Signal -> Outcome
+	PathScale     = "/v1/scale"     // POST Scale -> Outcome
 	PathKill      = "/v1/kill"      // POST -> Outcome, when all have stopped; then the daemon ends
 	PathWatch     = "/v1/watch"     // GET  ?target=… -> stream of Instance
 	PathLogs      = "/v1/logs"      // GET  ?target=…&follow=1 -> stream of LogEvent
@@ -139,6 +142,19 @@ type Targets struct {
 	Cwd     string            `json:"cwd,omitempty"`
 }
 
+// Signal sends a signal to the main processes of the targets.
+type Signal struct {
+	Targets []string `json:"targets"`
+	Signal  string   `json:"signal"` // "SIGUSR2", "USR2", "12"
+}
+
+// Scale changes the number of an app's instances.
+type Scale struct {
+	Name     string `json:"name"`
+	Count    int    `json:"count"`
+	Relative bool   `json:"relative,omitempty"` // Count is added to the present number
+}
+
 // Outcome is what a command did, app by app, in the order asked for.
 type Outcome struct {
 	Apps     []AppOutcome `json:"apps"`
@@ -153,6 +169,9 @@ const (
 	DidDelete    = "deleted"
 	DidNothing   = "unchanged"
 	DidScale     = "scaled"
+	DidReset     = "counters reset"
+	DidSignal    = "signal sent"
+	IsDown       = "not running, no signal sent"
 	IsRunning    = "running already"
 	IsStopped    = "stopped already"
 	IsOrphan     = "not in the file any more"

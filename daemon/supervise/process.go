@@ -91,6 +91,25 @@ func (p *Process) Restart(cause string) { p.request(Event{Kind: EvRestart, Cause
 // Reset sets the counters to zero.
 func (p *Process) Reset() { p.request(Event{Kind: EvReset}) }
 
+// Signal sends a signal to the main process alone. It is no request to end: what
+// the process makes of it is seen in snapshots.
+func (p *Process) Signal(sig syscall.Signal) error {
+	sent := make(chan error, 1)
+	p.mail.post(func() {
+		if p.child == nil {
+			sent <- syscall.ESRCH
+			return
+		}
+		sent <- p.child.Signal(sig, false)
+	})
+	select {
+	case err := <-sent:
+		return err
+	case <-p.done:
+		return ErrClosed
+	}
+}
+
 // Configure replaces command and policy; a running incarnation keeps its own.
 func (p *Process) Configure(c Command, pol Policy) {
 	p.mail.post(func() {

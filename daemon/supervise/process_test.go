@@ -308,3 +308,21 @@ func TestClose(t *testing.T) {
 	}
 	s.Process = New(Config{Policy: testPolicy(), Kernel: s.kernel}) // for the clean-up
 }
+
+// TestSignalIsNoRequest: a signal by hand changes nothing by itself, and goes to
+// nobody when nothing runs.
+func TestSignalIsNoRequest(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	if err := s.Signal(syscall.SIGUSR1); !errors.Is(err, syscall.ESRCH) {
+		t.Errorf("a signal to nobody: %v", err)
+	}
+	s.up()
+	before := s.Snapshot()
+	if err := s.Signal(syscall.SIGUSR1); err != nil {
+		t.Error(err)
+	}
+	if after := s.Snapshot(); after != before {
+		t.Errorf("the signal made %+v of %+v", after, before)
+	}
+}
