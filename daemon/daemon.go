@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/signal"
@@ -185,11 +184,6 @@ func tell(f *os.File, text string) {
 		_, _ = f.WriteString(text)
 		_ = f.Close()
 	}
-}
-
-// jitter spreads restarts that would fall together: ±10 %.
-func jitter(d time.Duration) time.Duration {
-	return time.Duration(float64(d) * (0.9 + 0.2*rand.Float64()))
 }
 
 // homeClaim is the exclusive right to a home.

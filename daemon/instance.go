@@ -74,15 +74,14 @@ func (d *Daemon) newInstance(r ready, id, index int) (*instance, error) {
 
 func (d *Daemon) processConfig(r ready, in *instance) supervise.Config {
 	var before supervise.Snapshot
+	policy := r.app.policy // not r.app: the closures below would keep its first version for ever
 	return supervise.Config{
 		Command: buildCommand(r.app, in, r.account, d.cfg.Home.Dir),
-		Policy:  r.app.policy,
+		Policy:  policy,
 		Kernel:  d.kernel,
-		Clock:   supervise.SystemClock(),
-		Jitter:  jitter,
 		Stdio:   in.stdio,
 		OnSpawn: func(pid int, start uint64) {
-			pol := r.app.policy
+			pol := policy
 			if a := in.app.Load(); a != nil { // it may have changed since
 				pol = a.policy
 			}

@@ -129,8 +129,8 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	return resp.Body, nil
 }
 
-// roundTrip is one request on a connection of its own. http.Transport would do the
-// same with three more goroutines, whose wake-ups are a fifth of what `gopm ls` takes.
+// roundTrip is one request on a connection of its own. A command makes one or two:
+// http.Transport's pool, and the goroutines it takes, would serve nothing here.
 func (c *Client) roundTrip(req *http.Request) (*http.Response, error) {
 	conn, err := c.home.Dial()
 	if err != nil {
