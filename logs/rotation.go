@@ -3,58 +3,11 @@ package logs
 import (
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 	"gopkg.in/natefinch/lumberjack.v2"
 )
-
-// rotatedStamp is lumberjack's, between a log's name and its extension.
-const rotatedStamp = "2006-01-02T15-04-05.000"
-
-// splitName is what surrounds the stamp in the names of a log's rotated files.
-func splitName(path string) (prefix, ext string) {
-	base := filepath.Base(path)
-	ext = filepath.Ext(base)
-	return strings.TrimSuffix(base, ext) + "-", ext
-}
-
-// stampOf is the time in a rotated file's name.
-func stampOf(name, prefix, ext string) (time.Time, bool) {
-	if len(name) != len(prefix)+len(rotatedStamp)+len(ext) ||
-		!strings.HasPrefix(name, prefix) || !strings.HasSuffix(name, ext) {
-		return time.Time{}, false
-	}
-	t, err := time.Parse(rotatedStamp, name[len(prefix):len(name)-len(ext)])
-	return t, err == nil
-}
-
-// rotatedNames picks the rotated files of a log, oldest first, from a sorted folder listing.
-func rotatedNames(listing []string, path string) []string {
-	prefix, ext := splitName(path)
-	i, _ := slices.BinarySearch(listing, prefix)
-	var names []string
-	for ; i < len(listing) && strings.HasPrefix(listing[i], prefix); i++ {
-		if _, ok := stampOf(listing[i], prefix, ext); ok {
-			names = append(names, listing[i])
-		}
-	}
-	return names
-}
-
-// listFolder is the sorted list of names in a folder; none if it can't be read.
-func listFolder(dir string) []string {
-	f, err := os.Open(dir)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	names, _ := f.Readdirnames(-1)
-	slices.Sort(names)
-	return names
-}
 
 // history is the rotated files of one log: it names the next one and has the
 // oldest removed. There is one per path for a Pump's life, because lumberjack
