@@ -69,7 +69,7 @@ func (b *bench) close() { os.RemoveAll(b.root) }
 // turn is the managers in the order of one round: each begins in turn, so that what a round's first or
 // last place does to a figure is shared out.
 func (b *bench) turn(round int) []manager {
-	k := round % len(b.managers)
+	k := round % max(len(b.managers), 1)
 	return append(append([]manager{}, b.managers[k:]...), b.managers[:k]...)
 }
 

@@ -75,7 +75,7 @@ func (b *bench) begin(ctx context.Context, m manager, n int) *life {
 		b.end(l)
 		return nil
 	}
-	wait(ctx, time.Minute, 2*time.Millisecond, func() bool { return len(l.stamps.latest("start")) >= n })
+	wait(ctx, time.Minute, 5*time.Millisecond, func() bool { return l.stamps.count("start") >= n })
 	if wrong := l.stamps.wrong(n, n, alive); wrong != "" {
 		b.report.problem(m.name(), "after the start of %s: %s", apps(n), wrong)
 		b.end(l)

@@ -21,7 +21,7 @@ const (
 
 // logging measures one app that writes as fast as it can into gopm's rotated log, into pm2's (not rotated) and through
 // cat into a file, which is the floor. Each line is checked afterwards.
-func logging(ctx context.Context, b *bench) error {
+func logging(ctx context.Context, b *bench, _ int) error {
 	speed := b.report.figure("log, rotated", "MB/s")
 	cost := b.report.figure("log, CPU", "s per GB")
 	for round := range b.size.logRounds {

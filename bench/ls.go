@@ -3,14 +3,7 @@ package main
 import "context"
 
 // listing measures the listing command, from the start of its process to its end, output to /dev/null.
-func listing(ctx context.Context, b *bench) error {
-	for _, n := range b.size.listApps {
-		b.listOnce(ctx, n)
-	}
-	return nil
-}
-
-func (b *bench) listOnce(ctx context.Context, n int) {
+func listing(ctx context.Context, b *bench, n int) error {
 	ls := b.report.figure("ls "+apps(n), "ms")
 	lives := map[string]*life{}
 	defer func() {
@@ -44,6 +37,7 @@ func (b *bench) listOnce(ctx context.Context, n int) {
 			ls.add(m.name(), took)
 		}
 	}
+	return nil
 }
 
 // complete says whether the listing shows every app.

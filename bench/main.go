@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -53,12 +54,12 @@ func run(ctx context.Context, args []string) (int, error) {
 	began := time.Now()
 	b.report.busy(readFile("/proc/loadavg"), runtime.NumCPU())
 	for _, s := range scenarios {
-		if ctx.Err() != nil || !o.wants(s.name) {
+		if ctx.Err() != nil || !o.wants(s) {
 			continue
 		}
-		fmt.Fprintf(os.Stderr, "%-6s %s\n", s.name, s.does)
-		if err := s.run(ctx, b); err != nil {
-			b.report.problem("", "%s: %v", s.name, err)
+		fmt.Fprintf(os.Stderr, "%-9s %s\n", s.id(), s.does)
+		if err := s.run(ctx, b, s.apps); err != nil {
+			b.report.problem("", "%s: %v", s.id(), err)
 		}
 	}
 	b.report.print(os.Stdout, time.Since(began))
@@ -73,18 +74,28 @@ func run(ctx context.Context, args []string) (int, error) {
 	return b.report.code(o.strict), nil
 }
 
-// scenario is one thing that is measured.
+// scenario is one thing that is measured, with a number of apps.
 type scenario struct {
-	name, does string
-	run        func(context.Context, *bench) error
+	name string
+	apps int
+	does string
+	run  func(ctx context.Context, b *bench, apps int) error
 }
+
+// id is the scenario's full name on the command line; its name alone stands for all numbers of apps.
+func (s scenario) id() string { return s.name + strconv.Itoa(s.apps) }
 
 // scenarios in the order in which they run. A later one is added here, in a file of its own,
 // and with its figures in the table of targets.
 var scenarios = []scenario{
-	{"mem", "memory, threads and CPU time of idle managers", memory},
-	{"ls", "the listing command", listing},
-	{"crash", "kill -9 of an app to its successor", crash},
-	{"log", "one app's output into a rotated file", logging},
-	{"start", "cold start, daemon included", starting},
+	{"mem", 10, "memory and threads of idle managers", memory},
+	{"mem", 100, "the same, and CPU time while nobody looks", memory},
+	{"mem", 1000, "memory and threads", memory},
+	{"ls", 100, "the listing command", listing},
+	{"ls", 1000, "the listing command", listing},
+	{"crash", 1, "kill -9 of an app to its successor", crash},
+	{"log", 1, "one app's output into a rotated file", logging},
+	{"start", 1, "cold start, daemon included", starting},
+	{"start", 100, "cold start, daemon included", starting},
+	{"start", 1000, "cold start, daemon included", starting},
 }

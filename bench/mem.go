@@ -5,19 +5,11 @@ import (
 	"fmt"
 )
 
-// memory measures managers whose apps do nothing: PSS and threads for each number of apps, CPU time for the
-// largest. All managers are up at the same time, which changes neither figure.
-func memory(ctx context.Context, b *bench) error {
-	for i, n := range b.size.idleApps {
-		last := i == len(b.size.idleApps)-1
-		if err := b.idleOnce(ctx, n, last); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (b *bench) idleOnce(ctx context.Context, n int, long bool) error {
+// memory measures managers whose apps do nothing: PSS and threads, for one number of apps also CPU time.
+// All managers are up at the same time, which changes neither figure.
+func memory(ctx context.Context, b *bench, n int) error {
+	mem := b.report.figure("mem "+apps(n), "MB PSS")
+	threads := b.report.figure("threads "+apps(n), "")
 	var lives []*life
 	defer func() {
 		for _, l := range lives {
@@ -32,8 +24,6 @@ func (b *bench) idleOnce(ctx context.Context, n int, long bool) error {
 	if !settle(ctx, lives, b.size.settle) {
 		b.report.remark("mem: not quiet after the start of %s", apps(n))
 	}
-	mem := b.report.figure("mem "+apps(n), "MB PSS")
-	threads := b.report.figure("threads "+apps(n), "")
 	for _, l := range lives {
 		own := l.keepers()
 		pss, ok := sum(own, "smaps_rollup", "Pss")
@@ -48,7 +38,7 @@ func (b *bench) idleOnce(ctx context.Context, n int, long bool) error {
 			b.report.remark("mem: %d other processes run the program of %s, its PSS is too low", k, l.name())
 		}
 	}
-	if !long {
+	if n != b.size.idleApps {
 		return nil
 	}
 	return b.idleCPU(ctx, lives, n)

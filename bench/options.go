@@ -22,21 +22,19 @@ type options struct {
 
 // size says how much of everything is measured.
 type size struct {
-	idleApps  []int         // mem: numbers of apps, the last one also for the idle time
-	listApps  []int         // ls
-	startApps []int         // start
+	apps      int           // scenarios with more apps are left out unless they are named
 	settle    time.Duration // mem: least time after the start
 	idle      time.Duration // mem: how long CPU time is counted
+	idleApps  int           // mem: with how many apps
 	calls     int           // ls: calls, crash: crashes
 	logRounds int
-	starts    int
+	starts    int // start; three times as many of one app
 	lines     int // log
 }
 
 func full() size {
 	return size{
-		idleApps: []int{10, 100}, listApps: []int{100}, startApps: []int{1, 100},
-		settle: 3 * time.Second, idle: 20 * time.Second,
+		apps: 1000, settle: 3 * time.Second, idle: 20 * time.Second, idleApps: 100,
 		calls: 30, logRounds: 5, starts: 5, lines: 2_000_000,
 	}
 }
@@ -44,7 +42,7 @@ func full() size {
 // brief is for a look while working: at most 40 s, so the idle time and the repetitions are few.
 func brief() size {
 	s := full()
-	s.settle, s.idle = time.Second, 3*time.Second
+	s.apps, s.settle, s.idle = 100, time.Second, 3*time.Second
 	s.calls, s.logRounds, s.starts, s.lines = 10, 2, 1, 1_000_000
 	return s
 }
@@ -55,7 +53,7 @@ func parse(args []string) (options, error) {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	gopm := f.String("gopm", "bin/gopm", "the gopm program; none measures without it")
 	pm2 := f.String("pm2", "", "the pm2 program; empty looks in ${GOPM_CACHE:-~/.cache/gopm}/parts and on PATH, none measures without it")
-	only := f.String("only", "", "scenarios, separated by commas: "+strings.Join(names(), ","))
+	only := f.String("only", "", "scenarios, separated by commas (ls, or ls1000): "+strings.Join(names(), ","))
 	quick := f.Bool("quick", false, "few repetitions, at most 40 s")
 	lines := f.Int("n", 0, "lines of 100 bytes that log writes (default 2000000)")
 	reps := f.Int("reps", 0, "calls of ls and crashes (default 30); log and start are repeated a tenth as often")
@@ -75,7 +73,7 @@ func parse(args []string) (options, error) {
 		return o, err
 	}
 	for _, name := range strings.FieldsFunc(*only, func(r rune) bool { return r == ',' }) {
-		if !slices.Contains(names(), name) {
+		if !slices.ContainsFunc(scenarios, func(s scenario) bool { return s.name == name || s.id() == name }) {
 			return o, fmt.Errorf("-only %s: not one of %s", name, strings.Join(names(), ", "))
 		}
 		o.only = append(o.only, name)
@@ -144,16 +142,19 @@ func program(name string) (string, error) {
 	return filepath.Abs(path)
 }
 
-// wants says whether a scenario is asked for.
-func (o options) wants(scenario string) bool {
-	return len(o.only) == 0 || slices.Contains(o.only, scenario)
+// wants says whether a scenario is asked for: by its full name, or by its name alone, or because none is named.
+func (o options) wants(s scenario) bool {
+	if slices.Contains(o.only, s.id()) {
+		return true
+	}
+	return s.apps <= o.size.apps && (len(o.only) == 0 || slices.Contains(o.only, s.name))
 }
 
 // names of all scenarios.
 func names() []string {
 	var out []string
 	for _, s := range scenarios {
-		out = append(out, s.name)
+		out = append(out, s.id())
 	}
 	return out
 }

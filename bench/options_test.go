@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,8 +14,8 @@ func TestParse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o.wants("mem") || !o.wants("ls") || !o.wants("log") {
-		t.Errorf("wants %v", o.only)
+	if got := wanted(o); got != "ls100 ls1000 log1" {
+		t.Errorf("wants %s", got)
 	}
 	if o.size.calls != 12 || o.size.logRounds != 2 || o.size.starts != 2 || o.size.lines != 500 {
 		t.Errorf("sizes %+v", o.size)
@@ -24,10 +25,36 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// wanted are the scenarios that options ask for.
+func wanted(o options) string {
+	var out []string
+	for _, s := range scenarios {
+		if o.wants(s) {
+			out = append(out, s.id())
+		}
+	}
+	return strings.Join(out, " ")
+}
+
+func TestWants(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]string{
+		"":                          strings.Join(names(), " "),
+		"-only ls1000,start":        "ls1000 start1 start100 start1000",
+		"-quick -only ls,start1000": "ls100 start1000",
+		"-quick -only mem":          "mem10 mem100",
+	} {
+		o, err := parse(append([]string{"-gopm", "none", "-pm2", "none"}, strings.Fields(args)...))
+		if err != nil || wanted(o) != want {
+			t.Errorf("%s: %v, %v, want %s", args, wanted(o), err, want)
+		}
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ args, want string }{
-		{"-gopm none -only mem,cpu", "-only cpu: not one of mem, ls"},
+		{"-gopm none -only mem,cpu", "-only cpu: not one of mem10, mem100"},
 		{"-gopm /nonexistent/gopm", "run make build"},
 		{"-gopm none -pm2 /nonexistent/pm2", "cannot find pm2"},
 		{"-gopm none -n -1", "above 0"},
@@ -57,14 +84,20 @@ func TestFindPM2InTheCache(t *testing.T) {
 
 func TestTargetsHaveTheirFigures(t *testing.T) {
 	t.Parallel()
-	s := full()
-	have := map[string]bool{"crash to successor": true, "log, rotated": true}
-	for _, n := range s.idleApps {
-		have["mem "+apps(n)] = true
-		have["idle CPU "+apps(n)] = true
+	b := &bench{options: options{size: full()}}
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	for _, s := range scenarios { // without managers and without time they only name their figures
+		if err := s.run(ended, b, s.apps); err != nil {
+			t.Fatal(err)
+		}
 	}
-	for _, n := range s.listApps {
-		have["ls "+apps(n)] = true
+	have := map[string]bool{}
+	for _, f := range b.report.figures {
+		if have[f.Name] {
+			t.Errorf("two figures %q", f.Name)
+		}
+		have[f.Name] = true
 	}
 	for name := range targets {
 		if !have[name] {

@@ -21,10 +21,16 @@ type target struct {
 var targets = map[string]target{
 	"mem 10 apps":        {upTo, 12},
 	"mem 100 apps":       {upTo, 17},
+	"mem 1000 apps":      {upTo, 38},
+	"threads 1000 apps":  {upTo, 10},
 	"idle CPU 100 apps":  {upTo, 10}, // less than one tick of the kernel's accounting
 	"ls 100 apps":        {upToFloor, 2.5},
+	"ls 1000 apps":       {upToFloor, 1.5},
 	"crash to successor": {upToFloor, 1.6},
 	"log, rotated":       {leastFloor, 0.9},
+	"start 1 app":        {upToFloor, 10},
+	"start 100 apps":     {upToFloor, 2},
+	"start 1000 apps":    {upToFloor, 1.5},
 }
 
 // String is the target as the table shows it.
