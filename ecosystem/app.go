@@ -82,15 +82,28 @@ type Stop struct {
 	TreeKill bool          `json:"treekill"`
 }
 
-// Logs says where output goes. An empty path means the default below
-// $GOPM_HOME/logs, which only the daemon knows.
+// Logs says where output goes, in which form, and how long it is kept. An empty
+// path means the default below $GOPM_HOME/logs, which only the daemon knows.
 type Logs struct {
-	Out      string `json:"out_file,omitempty"`
-	Err      string `json:"error_file,omitempty"`
-	MaxSize  int64  `json:"max_size"` // bytes
-	Retain   int    `json:"retain"`   // rotated files kept
-	Disabled bool   `json:"disable_logs,omitempty"`
+	Out            string `json:"out_file,omitempty"`
+	Err            string `json:"error_file,omitempty"`
+	Combined       string `json:"log_file,omitempty"`        // both streams once more; "" = none, DefaultLog = the daemon's default path
+	Merge          bool   `json:"merge_logs,omitempty"`      // all instances write one file per stream
+	Type           string `json:"log_type,omitempty"`        // "json", or "" for the lines as they are
+	DateFormat     string `json:"log_date_format,omitempty"` // before each line, in the words of day.js; "" = nothing
+	Time           bool   `json:"time,omitempty"`            // DateFormat was chosen by `time`; by itself it means nothing
+	Buffered       bool   `json:"log_buffered,omitempty"`    // read and write instead of splice
+	MaxSize        int64  `json:"max_size"`                  // bytes of one file; 0 = never rotated by size
+	Retain         int    `json:"retain"`                    // rotated files kept; 0 = all
+	MaxTotal       int64  `json:"max_total_size,omitempty"`  // bytes of all log files of the app; 0 = no limit
+	Compress       bool   `json:"compress,omitempty"`        // rotated files
+	RotateInterval string `json:"rotate_interval,omitempty"` // for ParseSchedule; "" = by size only
+	Disabled       bool   `json:"disable_logs,omitempty"`
 }
+
+// DefaultLog stands for the default path in Logs.Combined (`log_file: true`).
+// Every path there is absolute, so that it can't be one.
+const DefaultLog = "default"
 
 // defaults is an app of which nothing was said. What depends on the program
 // (exec mode, stop signal) is left empty and decided when that is known.

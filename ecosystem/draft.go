@@ -77,7 +77,7 @@ func (r *reader) field(d *draft, m member, top bool) {
 		return
 	}
 	if f.stage != stageNow {
-		if f.stage == stageNode || !m.value.isOff() {
+		if f.stage != stageLater || !m.value.isOff() {
 			r.noteUnused(f, label, m.place)
 		}
 		return

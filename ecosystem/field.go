@@ -37,6 +37,7 @@ type stage int
 const (
 	stageNow   stage = iota
 	stageLater       // accepted with a warning until its feature exists
+	stageFixed       // accepted with a note: what it chooses is fixed here, doc says how
 	stageNode        // of node or pm2's services: accepted, means nothing here
 )
 
@@ -62,6 +63,9 @@ const (
 	varsValue
 	inheritValue
 	filterValue
+	logFileValue
+	logTypeValue
+	scheduleValue
 )
 
 // String is the kind as the documentation names it.
@@ -85,6 +89,9 @@ func (k valueKind) String() string {
 		varsValue:      "object of variables",
 		inheritValue:   "true, false or list of names",
 		filterValue:    "true, text or list of texts",
+		logFileValue:   "true, false or path",
+		logTypeValue:   `"raw" or "json"`,
+		scheduleValue:  `cron text, "@daily" or "@every 1h"`,
 	}[k]
 }
 
@@ -188,9 +195,15 @@ func (f *field) parseString(v *node) (string, error) {
 		return parseMode(v)
 	case portValue:
 		return parsePort(v)
+	case logFileValue:
+		return parseLogFile(v)
+	case logTypeValue:
+		return parseLogType(v)
+	case scheduleValue:
+		return parseScheduleText(v)
 	}
 	s, err := parseText(v)
-	if err == nil && s == "" {
+	if err == nil && s == "" && f.name != "log_date_format" {
 		err = fmt.Errorf("is empty")
 	}
 	return s, err

@@ -26,6 +26,7 @@ func (r *reader) finish(d *draft) {
 	r.names(d, p.name)
 	r.paths(d)
 	r.users(d)
+	d.logFormat()
 	r.restart(d)
 	r.scale(d)
 	d.app.Env.Vars, d.app.Env.Filter = d.environment("")
@@ -128,14 +129,31 @@ func (r *reader) paths(d *draft) {
 	for _, f := range []struct {
 		field string
 		path  *string
-	}{{"out_file", &d.app.Logs.Out}, {"error_file", &d.app.Logs.Err}, {"pid_file", &d.app.PidFile}} {
+	}{{"out_file", &d.app.Logs.Out}, {"error_file", &d.app.Logs.Err}, {"log_file", &d.app.Logs.Combined}, {"pid_file", &d.app.PidFile}} {
 		switch {
 		case !d.has(f.field):
+		case f.field == "log_file" && (*f.path == "" || *f.path == DefaultLog):
 		case *f.path == "NULL":
 			*f.path = "/dev/null"
 		default:
 			*f.path = r.world.abs(d.app.Command.Cwd, *f.path)
 		}
+	}
+}
+
+// timeFormat is the log_date_format that `time` stands for.
+const timeFormat = "YYYY-MM-DDTHH:mm:ss"
+
+// logFormat settles `time` and log_date_format; as in pm2 the first wins.
+func (d *draft) logFormat() {
+	l := &d.app.Logs
+	switch {
+	case d.has("time") && l.Time:
+		l.DateFormat = timeFormat
+	case d.has("log_date_format"):
+		l.Time = false
+	case d.has("time"): // --time=false of an app that had it
+		l.DateFormat = ""
 	}
 }
 

@@ -23,7 +23,7 @@ func Flags() []Flag {
 			switch {
 			case f.stage == stageLater:
 				usage += " (not yet in this version)"
-			case f.stage == stageNode:
+			case f.stage == stageNode, f.stage == stageFixed:
 				usage = "accepted and ignored: " + usage
 			case f.def != "" && o.set == "":
 				usage += " (default: " + f.def + ")"

@@ -49,6 +49,7 @@ func Override(a App, set map[string]string, o Options) (App, Problems, error) {
 	r.names(d, "")
 	r.paths(d)
 	r.users(d)
+	d.logFormat()
 	r.restart(d)
 	d.app.Env.Vars, d.app.Env.Filter = d.environment("")
 	if d.filter.all {

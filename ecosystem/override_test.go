@@ -180,3 +180,38 @@ func TestOverrideMistakes(t *testing.T) {
 		}
 	}
 }
+
+// TestOverrideTime: `time` and log_date_format replace one another.
+func TestOverrideTime(t *testing.T) {
+	t.Parallel()
+	p := newProject(t)
+	a, _, err := FromCommand("app.js", nil, map[string]string{"time": "true", "log_file": "all.log"}, p.options())
+	must(t, err)
+	if a.Logs.Combined != p.dir+"/all.log" {
+		t.Errorf("log file %s", a.Logs.Combined)
+	}
+	for _, step := range []struct {
+		field, value, format, diff string
+	}{
+		{"max_size", "1M", timeFormat, "max_size"},
+		{"time", "true", timeFormat, ""},
+		{"log_date_format", "HH:mm", "HH:mm", "log_date_format"},
+		{"time", "true", timeFormat, "log_date_format"},
+		{"time", "false", "", "log_date_format"},
+		{"log_file", "true", "", "log_file"},
+	} {
+		b, _, err := Override(a, map[string]string{step.field: step.value}, p.options())
+		must(t, err)
+		var fields []string
+		for _, c := range Diff(a, b) {
+			fields = append(fields, c.Field)
+		}
+		if b.Logs.DateFormat != step.format || strings.Join(fields, " ") != step.diff {
+			t.Errorf("--%s %s: format %q, changes %q; want %+v", step.field, step.value, b.Logs.DateFormat, fields, step)
+		}
+		a = b
+	}
+	if a.Logs.Combined != DefaultLog {
+		t.Errorf("log file %s", a.Logs.Combined)
+	}
+}

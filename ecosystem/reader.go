@@ -41,7 +41,7 @@ func (r *reader) warnf(at place, path, format string, args ...any) {
 }
 
 // done is everything that was found, in order: one warning for each field whose
-// feature is not there yet, and one note for all that mean nothing here.
+// feature is not there yet, a note for each whose choice is fixed, and one note for all that mean nothing here.
 func (r *reader) done() Problems {
 	var first *unused
 	var names []string
@@ -53,11 +53,14 @@ func (r *reader) done() Problems {
 			names = append(names, u.field.name)
 			continue
 		}
-		text := "not yet in this version, ignored"
+		severity, text := SeverityWarning, "not yet in this version, ignored"
+		if u.field.stage == stageFixed {
+			severity, text = SeverityNote, "no effect here: "+u.field.doc
+		}
 		if u.more > 0 {
 			text += fmt.Sprintf(" (also in %d more)", u.more)
 		}
-		r.warnf(u.place, u.label, "%s", text)
+		r.add(severity, u.place, u.label, "%s", text)
 	}
 	if first != nil {
 		r.add(SeverityNote, first.place, first.label, "pm2's internals and services, no effect here: %s", strings.Join(names, ", "))

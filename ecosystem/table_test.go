@@ -48,6 +48,10 @@ func sample(f *field) (value, text string) {
 		return `false`, "false"
 	case varsValue:
 		return `{"A": "1"}`, ""
+	case logTypeValue:
+		return `"json"`, "json"
+	case scheduleValue:
+		return `"@daily"`, "@daily"
 	}
 	return `"x"`, "x"
 }

@@ -239,6 +239,52 @@ func parseSignal(v *node) (string, error) {
 	return "", fmt.Errorf(`want a signal like "SIGTERM", "SIGINT" or "SIGQUIT", got %s`, v.describe())
 }
 
+// parseLogFile takes a path, true (the default path) or false. The daemon reads
+// no path "default" in it: those are absolute by then.
+func parseLogFile(v *node) (string, error) {
+	if on, err := parseBool(v); err == nil {
+		if on {
+			return DefaultLog, nil
+		}
+		return "", nil
+	}
+	s, err := parseText(v)
+	switch {
+	case err != nil || v.kind != kindText:
+		return "", fmt.Errorf("want a path, true or false, got %s", v.describe())
+	case s == "":
+		return "", fmt.Errorf("is empty")
+	case s == "NULL" || s == "/dev/null":
+		return "", nil
+	case s == DefaultLog:
+		return "./" + DefaultLog, nil
+	}
+	return s, nil
+}
+
+// parseLogType takes raw and json; raw is what an app has that says nothing.
+func parseLogType(v *node) (string, error) {
+	switch {
+	case v.kind == kindText && v.text == "raw":
+		return "", nil
+	case v.kind == kindText && v.text == "json":
+		return "json", nil
+	}
+	return "", fmt.Errorf(`want "raw" or "json", got %s`, v.describe())
+}
+
+// parseScheduleText takes the text of a schedule, and pm2's ways to say none.
+func parseScheduleText(v *node) (string, error) {
+	if v.isScalar() && (v.text == "" || v.text == "0" || v.text == "false") {
+		return "", nil
+	}
+	if v.kind != kindText {
+		return "", fmt.Errorf(`want a schedule like "0 3 * * *", "@daily" or "@every 1h", got %s`, v.describe())
+	}
+	_, err := ParseSchedule(v.text)
+	return v.text, err
+}
+
 // parseUmask takes octal text. Of numbers only 0 and those written octal are
 // taken: 22 may be meant as 022, and nobody can know.
 func parseUmask(v *node) (int, error) {

@@ -44,6 +44,7 @@ var importers = map[string]string{
 	"gopkg.in/natefinch/lumberjack.v2":  "logs",
 	"github.com/tailscale/hujson":       "ecosystem",
 	"go.yaml.in/yaml/v3":                "ecosystem",
+	"github.com/robfig/cron/v3":         "ecosystem",
 	"github.com/hashicorp/consul/api":   "consul",
 	"github.com/hashicorp/go-cleanhttp": "consul",
 	"golang.org/x/sys":                  "", // everybody
