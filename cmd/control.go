@@ -68,7 +68,7 @@ func (c *cli) endTargets(cmd *cobra.Command, path string, args []string) error {
 		return err
 	}
 	c.report(out)
-	return c.printList(ctx, listOptions{})
+	return c.printResult(ctx)
 }
 
 func (c *cli) killCmd() *cobra.Command {
@@ -197,6 +197,9 @@ func (c *cli) pingCmd() *cobra.Command {
 			var p api.Ping
 			if err := c.client.Get(cmd.Context(), api.PathPing, nil, &p); err != nil {
 				return err
+			}
+			if c.json {
+				return c.printJSON(p)
 			}
 			c.say("pong: daemon %s, pid %d (keeper %d), up %s, home %s", p.Version, p.Pid, p.KeeperPid, uptime(time.Since(p.Started)), p.Home)
 			return nil

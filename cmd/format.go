@@ -140,18 +140,32 @@ func isTerminal(w any) bool {
 
 // terminalSize is the number of columns of the terminal w.
 func terminalSize(w any) (columns int, ok bool) {
+	size, ok := windowSize(w)
+	return int(size.Col), ok
+}
+
+// terminalHeight is its number of lines; 0 if that is not known.
+func terminalHeight(w any) int {
+	size, _ := windowSize(w)
+	return int(size.Row)
+}
+
+func windowSize(w any) (size unix.Winsize, ok bool) {
+	if f, ours := w.(*frame); ours {
+		w = f.screen
+	}
 	if o, ours := w.(*output); ours {
 		w = o.Writer
 	}
 	f, isFile := w.(*os.File)
 	if !isFile {
-		return 0, false
+		return size, false
 	}
-	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	found, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
 	if err != nil {
-		return 0, false
+		return size, false
 	}
-	return int(size.Col), true
+	return *found, true
 }
 
 // colours says whether escape sequences are wanted on the output.

@@ -29,6 +29,12 @@ func (c *cli) infoCmd() *cobra.Command {
 			if err := c.client.Get(cmd.Context(), api.PathDetails, query, &details); err != nil {
 				return err
 			}
+			if c.json {
+				for i := range details {
+					details[i].App.Env.Vars = maskAll(details[i].App.Env.Vars)
+				}
+				return c.printJSON(details)
+			}
 			for _, d := range details {
 				if err := c.printInfo(d); err != nil {
 					return err

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"context"
 	"encoding/json"
 	"maps"
 
@@ -75,21 +76,44 @@ func (c *cli) jlistCmd() *cobra.Command {
 		Short: "List what runs as JSON, in pm2's form",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var details []api.Detail
-			err := c.client.Get(cmd.Context(), api.PathDetails, nil, &details)
-			if err != nil && !noDaemon(err) {
-				return err
-			}
+			entries, err := c.jlistEntries(cmd.Context())
 			if err != nil {
-				c.warn("%v", err) // the list is empty, and that is an answer
-			}
-			entries := []jlistEntry{}
-			for _, d := range details {
-				entries = append(entries, jlist(d))
+				return err
 			}
 			return json.NewEncoder(c.out).Encode(entries)
 		},
 	}
+}
+
+func (c *cli) prettylistCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "prettylist",
+		Short: "List what runs as JSON, in pm2's form, indented",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			entries, err := c.jlistEntries(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return c.printJSON(entries)
+		},
+	}
+}
+
+func (c *cli) jlistEntries(ctx context.Context) ([]jlistEntry, error) {
+	var details []api.Detail
+	err := c.client.Get(ctx, api.PathDetails, nil, &details)
+	if err != nil && !noDaemon(err) {
+		return nil, err
+	}
+	if err != nil {
+		c.warn("%v", err) // the list is empty, and that is an answer
+	}
+	entries := []jlistEntry{}
+	for _, d := range details {
+		entries = append(entries, jlist(d))
+	}
+	return entries, nil
 }
 
 func jlist(d api.Detail) jlistEntry {

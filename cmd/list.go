@@ -16,8 +16,9 @@ import (
 
 // listOptions are the options of ls.
 type listOptions struct {
-	sort string // field[:asc|desc]
-	mini bool
+	sort  string // field[:asc|desc]
+	mini  bool
+	watch bool // again and again, on a terminal
 }
 
 func (c *cli) listCmd() *cobra.Command {
@@ -31,15 +32,21 @@ func (c *cli) listCmd() *cobra.Command {
 cpu is the average since the last look if that was 0.5 to 60 s ago, else since the
 program's start, marked ~. mem is the resident memory of the main process.`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.printList(cmd.Context(), o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.watch {
+				return c.watchList(cmd.Context(), o)
+			}
+			return c.printList(cmd.Context(), o)
+		},
 	}
 	cmd.Flags().StringVar(&o.sort, "sort", "", "sort by name, namespace, pid, id, cpu, memory, uptime or status[:desc]")
 	cmd.Flags().BoolVarP(&o.mini, "mini-list", "m", false, "a block of lines per instance, without a table")
-	return cmd
+	cmd.Flags().BoolVar(&o.watch, "watch", false, "draw the list again every 0.9 s, on a terminal, until Ctrl-C")
+	return c.addJSON(cmd)
 }
 
 func (c *cli) printList(ctx context.Context, o listOptions) error {
-	if c.silent {
+	if c.silent && !c.json {
 		return nil
 	}
 	rows, err := c.client.Instances(ctx, nil)
@@ -50,6 +57,11 @@ func (c *cli) printList(ctx context.Context, o listOptions) error {
 		return err
 	}
 	switch {
+	case c.json:
+		if err != nil {
+			c.warn("%v", err) // the list is empty, and that is an answer
+		}
+		return c.printJSON(append([]api.Instance{}, rows...))
 	case len(rows) == 0:
 		c.printEmpty(err)
 	case o.mini:

@@ -40,6 +40,11 @@ func (c *cli) sendSignalCmd() *cobra.Command {
 				return err
 			}
 			c.report(out)
+			if c.json {
+				if err := c.printResult(cmd.Context()); err != nil {
+					return err
+				}
+			}
 			if slices.ContainsFunc(out.Apps, func(a api.AppOutcome) bool { return a.Did == api.IsDown }) {
 				return quiet{exitFailed}
 			}

@@ -7,8 +7,13 @@ import (
 	"gopm/daemon/api"
 )
 
-// report prints what a command did, a line per app.
+// report prints what a command did, a line per app; with --json it is kept for the end.
 func (c *cli) report(out api.Outcome) {
+	if c.json {
+		c.done.Apps = append(c.done.Apps, out.Apps...)
+		c.done.Warnings = append(c.done.Warnings, out.Warnings...)
+		return
+	}
 	for _, a := range out.Apps {
 		c.say("%s", outcomeLine(a))
 	}

@@ -36,6 +36,8 @@ type cli struct {
 	client   *api.Client
 	silent   bool
 	noColor  bool
+	json     bool        // standard output is for one JSON value
+	done     api.Outcome // what was done so far, for that value
 }
 
 // usageError is a call that makes no sense.
@@ -70,6 +72,9 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 	}
 	checked := &output{Writer: out}
 	c := &cli{in: in, out: checked, err: errOut, client: api.NewClient(home)}
+	if err := answerAbsent(args[1:]); err != nil {
+		return c.exitCode(err)
+	}
 	root := c.root(args[1:])
 	root.SetArgs(withoutNegatives(args[1:]))
 	err = root.ExecuteContext(ctx)
@@ -91,6 +96,8 @@ file, restarts them when they crash, and rotates their logs.
   gopm ls                       what runs, and how it is
   gopm logs app                 what it writes
   gopm info app                 everything about it
+
+pm2's commands that are left out: see docs/from-pm2.md, or call one.
 
 Exit codes: 0 done; 1 something failed; 2 the call or the file is wrong, nothing was done.`,
 		SilenceErrors: true,
@@ -123,9 +130,13 @@ func (c *cli) commands(args []string) []*cobra.Command {
 	if callsList(args) {
 		return []*cobra.Command{c.listCmd()}
 	}
-	return []*cobra.Command{c.startCmd(), c.startOrRestartCmd(), c.restartCmd(), c.stopCmd(), c.deleteCmd(),
-		c.listCmd(), c.jlistCmd(), c.infoCmd(), c.logsCmd(), c.killCmd(), c.pingCmd(), c.versionCmd(),
-		c.resetCmd(), c.sendSignalCmd(), c.scaleCmd(), c.idCmd(), c.pidCmd()}
+	all := []*cobra.Command{c.listCmd(), c.jlistCmd(), c.prettylistCmd(), c.logsCmd(), c.killCmd(), c.versionCmd(),
+		c.idCmd(), c.pidCmd()}
+	for _, cmd := range []*cobra.Command{c.startCmd(), c.startOrRestartCmd(), c.startOrReloadCmd(), c.restartCmd(), c.reloadCmd(),
+		c.stopCmd(), c.deleteCmd(), c.scaleCmd(), c.resetCmd(), c.sendSignalCmd(), c.infoCmd(), c.envCmd(), c.flushCmd(), c.pingCmd()} {
+		all = append(all, c.addJSON(cmd))
+	}
+	return all
 }
 
 func listNames() []string { return []string{"list", "ls", "l", "ps", "status"} }
@@ -196,9 +207,14 @@ func (c *cli) printProblems(all ecosystem.Problems) {
 	}
 }
 
-// say prints a line for the person at the terminal, unless --silent.
+// say prints a line for the person at the terminal, unless --silent. With --json
+// standard output is not for people.
 func (c *cli) say(format string, args ...any) {
-	if !c.silent {
+	switch {
+	case c.silent:
+	case c.json:
+		c.warn(format, args...)
+	default:
 		fmt.Fprintf(c.out, format+"\n", args...)
 	}
 }

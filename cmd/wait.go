@@ -63,7 +63,7 @@ func (c *cli) finish(ctx context.Context, out api.Outcome, o *startOptions) erro
 			return err
 		}
 	}
-	if err := c.printList(ctx, listOptions{}); err != nil {
+	if err := c.printResult(ctx); err != nil {
 		return err
 	}
 	return c.explainFailures(ctx, out, watched)
@@ -107,7 +107,7 @@ var errAllSettled = errors.New("all settled")
 
 // progress prints a line per instance on a terminal.
 func (c *cli) progress(w *waiting) {
-	if !isTerminal(c.out) {
+	if c.json || !isTerminal(c.out) {
 		return
 	}
 	if w.state == up {

@@ -94,13 +94,7 @@ func number(s string) uint32 {
 // inherited one, then the app's own variables, then what tells it who it is.
 func buildCommand(a *app, in *instance, acc account, home string) supervise.Command {
 	c := a.spec.Command
-	identity := []string{
-		a.spec.Scale.InstanceVar + "=" + strconv.Itoa(in.index),
-		"name=" + a.spec.Name,
-		"pm_id=" + strconv.Itoa(in.id),
-		"namespace=" + a.spec.Namespace,
-		"GOPM_HOME=" + home,
-	}
+	identity := identity(a, in, home)
 	env := newEnviron(ecosystem.Inherited(a.inherited, a.spec.Env)) // again: the file may have become stricter since
 	if acc.home != "" {
 		env.set("HOME="+acc.home, "USER="+acc.name, "LOGNAME="+acc.name)
@@ -116,6 +110,17 @@ func buildCommand(a *app, in *instance, acc account, home string) supervise.Comm
 		Umask:  c.Umask,
 		User:   acc.cred,
 		Marker: []string{identity[1], identity[2], identity[4]},
+	}
+}
+
+// identity is what tells a program who it is.
+func identity(a *app, in *instance, home string) []string {
+	return []string{
+		a.spec.Scale.InstanceVar + "=" + strconv.Itoa(in.index),
+		"name=" + a.spec.Name,
+		"pm_id=" + strconv.Itoa(in.id),
+		"namespace=" + a.spec.Namespace,
+		"GOPM_HOME=" + home,
 	}
 }
 

@@ -36,6 +36,8 @@ func (d *Daemon) routes() []route {
 		{"POST", api.PathReset, posted(d.reset), nil},
 		{"POST", api.PathSignal, posted(d.signal), nil},
 		{"POST", api.PathScale, posted(d.scale), nil},
+		{"POST", api.PathFlush, posted(d.flush), nil},
+		{"GET", api.PathEnv, d.environments, nil},
 		{"POST", api.PathKill, d.kill, nil},
 	}
 }
@@ -116,7 +118,7 @@ func fail(w http.ResponseWriter, err error) {
 }
 
 // posted decodes a request's body strictly and calls f.
-func posted[In any](f func(context.Context, In) (api.Outcome, error)) func(*http.Request) (any, error) {
+func posted[In, Out any](f func(context.Context, In) (Out, error)) func(*http.Request) (any, error) {
 	return func(r *http.Request) (any, error) {
 		var in In
 		dec := json.NewDecoder(r.Body)

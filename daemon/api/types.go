@@ -25,6 +25,9 @@ const (
 	PathReset     = "/v1/reset"     // POST Targets -> Outcome
 	PathSignal    = "/v1/signal"    // POST Signal -> Outcome
 	PathScale     = "/v1/scale"     // POST Scale -> Outcome
+	PathFlush     = "/v1/flush"     // POST Flush -> Flushed
+	PathReopen    = "/v1/reopen"    // POST Targets -> Flushed: log files opened anew, for logrotate
+	PathEnv       = "/v1/env"       // GET  ?target=… -> []Environment
 	PathKill      = "/v1/kill"      // POST -> Outcome, when all have stopped; then the daemon ends
 	PathWatch     = "/v1/watch"     // GET  ?target=… -> stream of Instance
 	PathLogs      = "/v1/logs"      // GET  ?target=…&follow=1 -> stream of LogEvent
@@ -198,6 +201,49 @@ type Started struct {
 type Output struct {
 	Err []string `json:"err,omitempty"`
 	Out []string `json:"out,omitempty"`
+}
+
+// Environment is the environment of an instance's program, of its present run or,
+// when it is down, of the next.
+type Environment struct {
+	ID    int        `json:"id"`
+	Name  string     `json:"name"`
+	Index int        `json:"index"`
+	Vars  []Variable `json:"vars"` // by name
+}
+
+// Variable is one variable and who has given it.
+type Variable struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+	From  string `json:"from"`
+}
+
+// Who gives variables, the later over the earlier.
+const (
+	FromShell = "inherited" // by the first start, or -a, from the user's shell
+	FromApp   = "declared"  // by the app: env, env_file, port
+	FromGopm  = "gopm"      // who the instance is
+)
+
+// Flush empties the log files of the targets.
+type Flush struct {
+	Targets []string `json:"targets"`
+	Own     bool     `json:"own,omitempty"`     // gopm's own log, too
+	Rotated bool     `json:"rotated,omitempty"` // delete the rotated files, too
+}
+
+// Flushed says what became of log files, each named once.
+type Flushed struct {
+	Files []LogFile `json:"files"`
+}
+
+// LogFile is a file and the bytes that it had.
+type LogFile struct {
+	Path    string `json:"path"`
+	Bytes   int64  `json:"bytes"`
+	Rotated int64  `json:"rotated_bytes,omitempty"` // deleted in rotated files
+	Error   string `json:"error,omitempty"`
 }
 
 // LogEvent is one line of the stream of PathLogs: first all Sources, then, with

@@ -1,0 +1,118 @@
+package cmd
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/spf13/cobra"
+
+	"gopm/daemon/api"
+)
+
+// envOptions are the options of env.
+type envOptions struct {
+	show   bool
+	origin bool
+}
+
+func (c *cli) envCmd() *cobra.Command {
+	var o envOptions
+	cmd := &cobra.Command{
+		Use:   "env TARGET...",
+		Short: "Print the variables an app was given",
+		Long: `Print the environment of apps, one NAME=value a line, sorted. Of an app with several
+instances the first is shown; an id names another. It is what the present run was
+given, or the next run will be if the app is down. A value with line ends is quoted.
+
+Values that look like secrets are hidden; --show shows them. A secret has a name with
+TOKEN, SECRET, PASS, CREDENTIAL, PRIVATE in it, or with a word AUTH, DSN, PWD, PW, SALT,
+COOKIE or ...KEY; or it is a private key, a text with "password=", or the password in a URL.
+
+--origin says where each is from: declared (env, env_file, port), inherited (from
+the shell that started the app first, or of the last -a), gopm (who the instance is).
+A target is ` + targetHelp,
+		Args: needTargets,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			targets, err := c.targetNames(cmd.Context(), args)
+			if err != nil {
+				return err
+			}
+			var all []api.Environment
+			if err := c.client.Get(cmd.Context(), api.PathEnv, api.Targeted(targets...), &all); err != nil {
+				return err
+			}
+			c.printEnvironments(all, o)
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&o.show, "show", false, "show secrets, too")
+	cmd.Flags().BoolVar(&o.origin, "origin", false, "say where each variable is from")
+	return cmd
+}
+
+func (c *cli) printEnvironments(all []api.Environment, o envOptions) {
+	hidden := 0
+	for i := range all {
+		for j, v := range all[i].Vars {
+			if o.show {
+				continue
+			}
+			if value := mask(v.Name, v.Value); value != v.Value {
+				all[i].Vars[j].Value = value
+				hidden++
+			}
+		}
+	}
+	if c.json {
+		_ = c.printJSON(all) // what cannot be written fails the command: see output
+	} else {
+		c.printVariables(all, o)
+	}
+	if hidden > 0 && !c.silent {
+		c.warn("hidden: the values of %s (--show shows them)", counted(hidden, "variable"))
+	}
+}
+
+// printVariables prints the first instance of each app, with a heading where there
+// are several apps.
+func (c *cli) printVariables(all []api.Environment, o envOptions) {
+	var first []api.Environment
+	count := map[string]int{}
+	for _, e := range all {
+		if count[e.Name]++; count[e.Name] == 1 {
+			first = append(first, e)
+		}
+	}
+	for _, e := range first {
+		if len(first) > 1 {
+			fmt.Fprintf(c.out, "# %s:%d (id %d)\n", e.Name, e.Index, e.ID)
+		}
+		if n := count[e.Name]; n > 1 && !c.silent {
+			c.warn("%s has %d instances: this is %s:%d (id %d); gopm env ID shows another", e.Name, n, e.Name, e.Index, e.ID)
+		}
+		for _, v := range e.Vars {
+			if o.origin {
+				fmt.Fprintf(c.out, "%-9s  ", v.From)
+			}
+			fmt.Fprintf(c.out, "%s=%s\n", v.Name, oneLine(v.Value))
+		}
+	}
+}
+
+// oneLine is a value as it is, or quoted if it would not stay on its line.
+func oneLine(value string) string {
+	if strings.ContainsFunc(value, unicode.IsControl) {
+		return strconv.Quote(value)
+	}
+	return value
+}
+
+// counted is "1 file", "2 files".
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
