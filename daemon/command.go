@@ -174,7 +174,7 @@ func targets(spec ecosystem.App, index int, acc account, logDir string) (out, er
 	l := spec.Logs
 	base := filepath.Join(logDir, fileName(spec.Name))
 	make := func(explicit, suffix string) logs.Target {
-		t := logs.Target{Path: explicit, MaxSize: l.MaxSize, Retain: l.Retain, UID: -1, GID: -1}
+		t := logs.Target{Path: explicit, Rotation: logs.Rotation{MaxSize: l.MaxSize, Retain: l.Retain}, UID: -1, GID: -1}
 		if explicit == "" {
 			t.Path = base + suffix
 		}

@@ -70,7 +70,7 @@ func BenchmarkCat(b *testing.B) {
 func BenchmarkPump(b *testing.B) {
 	path := filepath.Join(b.TempDir(), "a.log")
 	p, _ := startPump(b)
-	s, w := openStream(b, p, Target{Path: path, MaxSize: 10 << 20, Retain: 10})
+	s, w := openStream(b, p, Target{Path: path, Rotation: Rotation{MaxSize: 10 << 20, Retain: 10}})
 	b.SetBytes(benchLines * lineLength)
 	before := cpu(syscall.RUSAGE_SELF)
 	for b.Loop() {
@@ -86,7 +86,7 @@ func BenchmarkPump(b *testing.B) {
 func BenchmarkSteady(b *testing.B) {
 	path := filepath.Join(b.TempDir(), "a.log")
 	p, _ := startPump(b)
-	s, _ := openStream(b, p, Target{Path: path, MaxSize: 10 << 20, Retain: 10})
+	s, _ := openStream(b, p, Target{Path: path, Rotation: Rotation{MaxSize: 10 << 20, Retain: 10}})
 	var share float64
 	for b.Loop() {
 		cmd := child(b, s, "LOGS_TEST_CHILD=steady")

@@ -22,7 +22,7 @@ const (
 
 // turn moves what a stream's pipe has, within bounds.
 func (p *Pump) turn(s *Stream) (moved int, st state) {
-	s.unsettle()
+	s.unsettle(p.now())
 	defer s.publish()
 	for range turnSteps {
 		var n int

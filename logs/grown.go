@@ -10,10 +10,19 @@ import (
 // tellStep is the least time between two calls of Grown's f for one stream.
 const tellStep = 50 * time.Millisecond
 
+// listeners are told what happens to files.
+type listeners struct{ grown, rotated subscribers }
+
 // subscribers are the functions that want to know of growth.
 type subscribers struct {
 	mu  sync.Mutex // one writer at a time
 	all atomic.Pointer[[]*subscriber]
+}
+
+// telling is what a stream is owed by notify.
+type telling struct {
+	last time.Time // when Grown's f was last called
+	owed bool      // it has grown since
 }
 
 type subscriber struct{ f func(*Stream) }
@@ -24,10 +33,37 @@ type subscriber struct{ f func(*Stream) }
 // and Index. It returns the function that ends it; a call that is just going on
 // isn't waited for. With no one interested nothing is spent.
 func (p *Pump) Grown(f func(*Stream)) (cancel func()) {
+	return p.subs.grown.add(f)
+}
+
+// Rotated calls f, from the pump's goroutine, after each rotation of a file, for
+// every stream that writes to it; f must not block. It returns the function that
+// ends it.
+func (p *Pump) Rotated(f func(*Stream)) (cancel func()) {
+	return p.subs.rotated.add(f)
+}
+
+func (p *Pump) tellRotated(k *sink) {
+	subs := p.subs.rotated.all.Load()
+	if subs == nil {
+		return
+	}
+	for _, s := range p.streams {
+		if s.sink != k {
+			continue
+		}
+		for _, u := range *subs {
+			u.f(s)
+		}
+	}
+}
+
+// add subscribes f, and returns the function that ends that.
+func (u *subscribers) add(f func(*Stream)) (cancel func()) {
 	s := &subscriber{f}
-	p.subs.edit(func(all []*subscriber) []*subscriber { return append(all, s) })
+	u.edit(func(all []*subscriber) []*subscriber { return append(all, s) })
 	return func() {
-		p.subs.edit(func(all []*subscriber) []*subscriber {
+		u.edit(func(all []*subscriber) []*subscriber {
 			return slices.DeleteFunc(all, func(o *subscriber) bool { return o == s })
 		})
 	}
@@ -52,7 +88,7 @@ func (u *subscribers) edit(change func([]*subscriber) []*subscriber) {
 // deadline is when the first of the owing streams is due; zero for never.
 func (u *subscribers) deadline(owing []*Stream) (first time.Time) {
 	for _, s := range owing {
-		if due := s.told.Add(tellStep); first.IsZero() || due.Before(first) {
+		if due := s.told.last.Add(tellStep); first.IsZero() || due.Before(first) {
 			first = due
 		}
 	}
@@ -61,10 +97,10 @@ func (u *subscribers) deadline(owing []*Stream) (first time.Time) {
 
 // grew queues a stream for notify.
 func (p *Pump) grew(s *Stream) {
-	if p.subs.all.Load() == nil || s.owed {
+	if p.subs.grown.all.Load() == nil || s.told.owed {
 		return
 	}
-	s.owed = true
+	s.told.owed = true
 	p.queue.owing = append(p.queue.owing, s)
 }
 
@@ -73,15 +109,15 @@ func (p *Pump) notify() {
 	if len(p.queue.owing) == 0 {
 		return
 	}
-	subs := p.subs.all.Load()
+	subs := p.subs.grown.all.Load()
 	now := p.now()
 	keep := p.queue.owing[:0]
 	for _, s := range p.queue.owing {
-		if subs != nil && now.Sub(s.told) < tellStep && now.After(s.told) {
+		if subs != nil && now.Sub(s.told.last) < tellStep && now.After(s.told.last) {
 			keep = append(keep, s)
 			continue
 		}
-		s.owed, s.told = false, now
+		s.told = telling{last: now}
 		if subs != nil {
 			for _, u := range *subs {
 				u.f(s)

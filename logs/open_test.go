@@ -43,7 +43,7 @@ func TestLinkInAForeignFolder(t *testing.T) {
 	if err := os.Chmod(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	s, w := openStream(t, p, Target{Path: link, MaxSize: 10})
+	s, w := openStream(t, p, Target{Path: link, Rotation: Rotation{MaxSize: 10}})
 	write(t, w, "1234567\n")
 	flush(t, s)
 	if got := content(t, link); got != "1234567\n" {
@@ -67,7 +67,7 @@ func TestLinkPlantedAtRotation(t *testing.T) {
 	precious, path := filepath.Join(dir, "precious"), filepath.Join(dir, "a.log")
 	put(t, precious, "keep\n")
 	p, _ := startPump(t)
-	s, w := openStream(t, p, Target{Path: path, MaxSize: 10})
+	s, w := openStream(t, p, Target{Path: path, Rotation: Rotation{MaxSize: 10}})
 	write(t, w, "1234567\n")
 	flush(t, s)
 	os.Remove(path)
@@ -88,7 +88,7 @@ func TestRotationKeepsMode(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "a.log")
 	p, _ := startPump(t)
-	s, w := openStream(t, p, Target{Path: path, MaxSize: 10})
+	s, w := openStream(t, p, Target{Path: path, Rotation: Rotation{MaxSize: 10}})
 	if err := os.Chmod(path, 0o640); err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +107,7 @@ func TestRotationThatFails(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, strings.Repeat("a", 250)) // there is no room for a stamp in the name
 	p, log := startPump(t)
-	s, w := openStream(t, p, Target{Path: path, MaxSize: 200})
+	s, w := openStream(t, p, Target{Path: path, Rotation: Rotation{MaxSize: 200}})
 	for i := range 100 {
 		write(t, w, string(numbered(i)))
 	}
@@ -127,7 +127,7 @@ func TestOwner(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "a.log")
 	p, _ := startPump(t)
-	s, err := p.Open(Target{Path: path, MaxSize: 10, UID: 12345, GID: 54321})
+	s, err := p.Open(Target{Path: path, Rotation: Rotation{MaxSize: 10}, UID: 12345, GID: 54321})
 	if err != nil {
 		t.Fatal(err)
 	}

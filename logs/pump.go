@@ -27,7 +27,7 @@ type Pump struct {
 	cmds  chan func()
 	ended chan struct{}
 	sizes chan os.Signal // SIGXFSZ, see NewPump
-	subs  subscribers
+	subs  listeners
 
 	// The goroutine owns these.
 	streams map[int32]*Stream // by pipe
@@ -192,7 +192,7 @@ func (p *Pump) wait() (slept time.Duration, more bool) {
 		events = p.poll.soon()
 	}
 	if len(events) == 0 {
-		events = p.poll.wait(block, p.subs.deadline(p.queue.owing))
+		events = p.poll.wait(block, p.subs.grown.deadline(p.queue.owing))
 	}
 	more = len(events) == len(p.poll.events)
 	for _, ev := range events {

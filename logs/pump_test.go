@@ -24,7 +24,7 @@ func TestFloodIsCompleteAndInOrder(t *testing.T) {
 	const maxSize = 5 << 20
 	path := filepath.Join(t.TempDir(), "app-out.log")
 	p, _ := startPump(t)
-	s, _ := openStream(t, p, Target{Path: path, MaxSize: maxSize})
+	s, _ := openStream(t, p, Target{Path: path, Rotation: Rotation{MaxSize: maxSize}})
 	cmd := child(t, s, "LOGS_TEST_CHILD=flood", fmt.Sprintf("LOGS_TEST_LINES=%d", lines))
 	if err := cmd.Run(); err != nil {
 		t.Fatal(err)
@@ -81,7 +81,7 @@ func TestPartialLineIsWrittenAtOnce(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "new", "folder", "a.log")
 	p, _ := startPump(t)
-	_, w := openStream(t, p, Target{Path: path, MaxSize: 1000})
+	_, w := openStream(t, p, Target{Path: path, Rotation: Rotation{MaxSize: 1000}})
 	write(t, w, "name? ")
 	has(t, path, "name? ")
 	write(t, w, "joe\n")
@@ -117,9 +117,9 @@ func TestRotationKeepsLinesWhole(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(t.TempDir(), "a.log")
 			p, _ := startPump(t)
-			s, w := openStream(t, p, Target{Path: path, MaxSize: tt.max})
+			s, w := openStream(t, p, Target{Path: path, Rotation: Rotation{MaxSize: tt.max}})
 			if tt.shared {
-				openStream(t, p, Target{Path: path, MaxSize: tt.max})
+				openStream(t, p, Target{Path: path, Rotation: Rotation{MaxSize: tt.max}})
 			}
 			total := 0
 			for _, text := range tt.write {
@@ -150,7 +150,7 @@ func TestFloodWithoutNewline(t *testing.T) {
 	const maxSize, total = 100_000, 5_000_000
 	path := filepath.Join(t.TempDir(), "a.log")
 	p, _ := startPump(t)
-	s, w := openStream(t, p, Target{Path: path, MaxSize: maxSize})
+	s, w := openStream(t, p, Target{Path: path, Rotation: Rotation{MaxSize: maxSize}})
 	write(t, w, strings.Repeat("0123456789", total/10))
 	flush(t, s)
 	var all strings.Builder
@@ -171,7 +171,7 @@ func TestRetention(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "a.log")
 	p, _ := startPump(t)
-	s, w := openStream(t, p, Target{Path: path, MaxSize: 100, Retain: 3})
+	s, w := openStream(t, p, Target{Path: path, Rotation: Rotation{MaxSize: 100, Retain: 3}})
 	for i := range 50 {
 		write(t, w, string(numbered(i)))
 	}
@@ -203,7 +203,7 @@ func TestTwoHundredStreams(t *testing.T) {
 	done := make(chan error, streams)
 	for i := range paths {
 		paths[i] = filepath.Join(dir, fmt.Sprintf("app%d.log", i))
-		s, w := openStream(t, p, Target{Path: paths[i], MaxSize: 10_000})
+		s, w := openStream(t, p, Target{Path: paths[i], Rotation: Rotation{MaxSize: 10_000}})
 		all = append(all, s)
 		go func() { // ends after its lines; the test waits for each
 			for n := range each {

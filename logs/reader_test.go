@@ -86,7 +86,7 @@ func TestTailMergesByTime(t *testing.T) {
 	dir := t.TempDir()
 	a, b, c := filepath.Join(dir, "a.log"), filepath.Join(dir, "b.log"), filepath.Join(dir, "c.log")
 	p, _ := startPump(t)
-	sa, wa := openStream(t, p, Target{Path: a, MaxSize: 8})
+	sa, wa := openStream(t, p, Target{Path: a, Rotation: Rotation{MaxSize: 8}})
 	sb, wb := openStream(t, p, Target{Path: b})
 	step := func(s *Stream, w *os.File, text string) {
 		write(t, w, text)
@@ -205,7 +205,7 @@ func TestFollowAcrossRotations(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "a.log")
 	p, _ := startPump(t)
-	s, w := openStream(t, p, Target{Path: path, MaxSize: 1000})
+	s, w := openStream(t, p, Target{Path: path, Rotation: Rotation{MaxSize: 1000}})
 	_, f, err := Tail([]Source{{Path: path}}, 5)
 	if err != nil {
 		t.Fatal(err)
@@ -282,7 +282,7 @@ func TestMarkAndSince(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.log")
 	put(t, path, "of an earlier life\n")
 	p, _ := startPump(t)
-	s, w := openStream(t, p, Target{Path: path, MaxSize: 100})
+	s, w := openStream(t, p, Target{Path: path, Rotation: Rotation{MaxSize: 100}})
 	write(t, w, "before\n")
 	m := s.Mark()
 	since := func(n int, want ...string) {
@@ -312,7 +312,7 @@ func TestBetween(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "a.log")
 	p, _ := startPump(t)
-	s, w := openStream(t, p, Target{Path: path, MaxSize: 100})
+	s, w := openStream(t, p, Target{Path: path, Rotation: Rotation{MaxSize: 100}})
 	marks := []Mark{s.Mark()}
 	for run := range 3 { // each run's lines are rotated at least once
 		for i := range 4 {

@@ -10,7 +10,7 @@ import (
 // NewRotated is a rotating writer for the daemon's own log (0600). Each Write is
 // taken to be whole lines.
 func NewRotated(path string, maxSize int64, retain int) (io.WriteCloser, error) {
-	t := Target{Path: path, MaxSize: maxSize, Retain: retain, UID: -1, GID: -1}
+	t := Target{Path: path, Rotation: Rotation{MaxSize: maxSize, Retain: retain}, UID: -1, GID: -1}
 	o, err := openTarget(t)
 	if err != nil {
 		return nil, err
@@ -47,7 +47,7 @@ func (r *rotated) Write(b []byte) (int, error) {
 			k.close()
 			k.fd, k.off, k.append = fd, 0, false
 			k.share()
-			r.past.prune(k.target.Retain)
+			r.past.prune(k.target.Rotation.Retain)
 		}
 	}
 	n, err := k.put(b)

@@ -27,6 +27,8 @@ type sink struct {
 	index   index
 
 	rotations int
+	rotated   time.Time // when last
+	due       int64     // the size at which it is rotated because it is time to; 0 = it isn't
 	retry     time.Time // it isn't opened again before
 	unlimited time.Time // until then it isn't rotated
 }
@@ -54,7 +56,11 @@ func (k *sink) limit(now time.Time) limit {
 	if k.kind != kindFile || k.path == "" || now.Before(k.unlimited) {
 		return 0
 	}
-	return limit(k.target.MaxSize)
+	l := limit(k.target.Rotation.MaxSize)
+	if k.due > 0 && (l <= 0 || k.due < int64(l)) {
+		l = limit(k.due)
+	}
+	return l
 }
 
 // share switches to appending through our memory: there is a second writer, or splice isn't possible.
@@ -80,6 +86,7 @@ func (k *sink) look() error {
 	}
 	if st.Size < k.off { // truncated by somebody: go on from there
 		k.index.renewed(k.id.ino)
+		k.due = 0
 	}
 	k.off = st.Size
 	return nil

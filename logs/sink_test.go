@@ -187,7 +187,7 @@ func TestMovedFileKeepsWhatItHas(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "a.log")
 	p, _ := startPump(t)
-	s, w := openStream(t, p, Target{Path: path, MaxSize: 10})
+	s, w := openStream(t, p, Target{Path: path, Rotation: Rotation{MaxSize: 10}})
 	write(t, w, "1234567\n")
 	flush(t, s)
 	if err := os.Rename(path, filepath.Join(dir, "moved")); err != nil {
@@ -228,7 +228,7 @@ func TestNowhere(t *testing.T) {
 	t.Parallel()
 	p, _ := startPump(t)
 	for _, path := range []string{"", os.DevNull} {
-		s, w := openStream(t, p, Target{Path: path, MaxSize: 10})
+		s, w := openStream(t, p, Target{Path: path, Rotation: Rotation{MaxSize: 10}})
 		write(t, w, strings.Repeat("x", 200_000))
 		flush(t, s)
 		if st := s.Stats(); st.Bytes != 200_000 || st.Dropped != 0 {
@@ -245,7 +245,7 @@ func TestFileThatCannotBeSpliced(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "a.log")
 	p, _ := startPump(t)
-	s, w := openStream(t, p, Target{Path: path, MaxSize: 1000})
+	s, w := openStream(t, p, Target{Path: path, Rotation: Rotation{MaxSize: 1000}})
 	if err := p.do(context.Background(), func() {
 		unix.FcntlInt(uintptr(s.sink.fd), unix.F_SETFL, unix.O_APPEND)
 	}); err != nil {

@@ -274,7 +274,7 @@ func stdoutChild() int {
 	if err != nil {
 		return 1
 	}
-	s, err := p.Open(Target{Path: "/dev/stdout", MaxSize: 5, UID: -1, GID: -1})
+	s, err := p.Open(Target{Path: "/dev/stdout", Rotation: Rotation{MaxSize: 5}, UID: -1, GID: -1})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

@@ -12,11 +12,20 @@ import (
 
 // Target is where a stream goes.
 type Target struct {
-	Path    string // absolute; "" or /dev/null: nowhere. Shared paths and special files (tty, FIFO, /dev/stdout) are fine
-	MaxSize int64  // bytes; rotated before a line would pass it; 0 = never
-	Retain  int    // rotated files kept; 0 = all
-	UID     int    // owner of files made here; -1 = ours
-	GID     int
+	Path     string // absolute; "" or /dev/null: nowhere. Shared paths and special files (tty, FIFO, /dev/stdout) are fine
+	Also     string // a second file that gets the same lines, shared by the streams of an app; "" = none
+	Format   Format // zero: the bytes as they come, which costs least
+	Rotation Rotation
+	Buffered bool // through bounded memory, so that a disk that hangs stops no program
+	UID      int  // owner of files made here; -1 = ours
+	GID      int
+}
+
+// Rotation is when a file is renamed aside, and what becomes of it.
+type Rotation struct {
+	MaxSize  int64 // bytes; rotated before a line would pass it; 0 = never
+	Retain   int   // rotated files kept; 0 = all
+	Compress bool  // rotated files are gzipped
 }
 
 // Stream is one pipe and the file behind it; it outlives the processes that write.
@@ -31,14 +40,14 @@ type Stream struct {
 	skip   bool   // up to the next newline everything belongs to a dropped line
 	taken  int64  // from the pipe
 	count  dropped
-	told   time.Time // when Grown was last called
-	owed   bool      // it has grown since
+	told   telling
 
-	mu  sync.Mutex // guards what follows; the pump writes, anyone reads
-	fd  int        // the pipe; -1 when closed
-	pub Stats
-	idx *index
-	end Mark // of the file; zero if it isn't this stream's alone, or being written
+	mu   sync.Mutex // guards what follows; the pump writes, anyone reads
+	fd   int        // the pipe; -1 when closed
+	pub  Stats
+	idx  *index
+	end  Mark      // of the file; zero if it isn't this stream's alone, or being written
+	busy time.Time // since when bytes are on their way; zero: none are
 }
 
 // dropped counts bytes that a file refused.
@@ -55,7 +64,13 @@ type Stats struct {
 	DroppedSince string `json:"dropped_since,omitempty"`
 	Error        string `json:"error,omitempty"` // why the file refuses now; "" = it does not
 	Rotations    int    `json:"rotations"`
+
+	// Stalled is since when a write to this stream's file hasn't come back; zero: none is late.
+	Stalled time.Time `json:"stalled,omitzero"`
 }
+
+// stalledAfter is how long a write may take before it is said to hang.
+const stalledAfter = time.Second
 
 // Mark is a place in a stream.
 type Mark struct {
@@ -107,8 +122,12 @@ func (s *Stream) Flush(ctx context.Context) error {
 // Stats is what info shows; never blocks.
 func (s *Stream) Stats() Stats {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.pub
+	st, busy := s.pub, s.busy
+	s.mu.Unlock()
+	if !busy.IsZero() && s.pump.now().Sub(busy) >= stalledAfter {
+		st.Stalled = busy
+	}
+	return st
 }
 
 // Mark remembers the present end of the stream, what is in the pipe included.
@@ -170,10 +189,10 @@ func (s *Stream) do(ctx context.Context, f func() error) error {
 }
 
 // unsettle says that bytes are about to move; publish that they have.
-func (s *Stream) unsettle() {
+func (s *Stream) unsettle(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.end = Mark{}
+	s.end, s.busy = Mark{}, now
 }
 
 // publish copies what Stats and Index show.
@@ -188,7 +207,7 @@ func (s *Stream) publish() {
 		s.pub.Error = k.trouble.err.Error()
 	}
 	s.pub.DroppedSince = s.count.since
-	s.idx = &k.index
+	s.idx, s.busy = &k.index, time.Time{}
 	s.end = Mark{}
 	if k.kind == kindFile && !k.append {
 		s.end = Mark{Inode: k.id.ino, Offset: k.off}

@@ -132,7 +132,9 @@ func (p *Pump) rotate(k *sink) error {
 	}
 	k.index.renewed(k.id.ino)
 	k.rotations++
-	h.prune(k.target.Retain)
+	k.rotated, k.due = p.now(), 0
+	p.tellRotated(k)
+	h.prune(k.target.Rotation.Retain)
 	return nil
 }
 
