@@ -131,7 +131,7 @@ func (c *cli) commands(args []string) []*cobra.Command {
 		return []*cobra.Command{c.listCmd()}
 	}
 	all := []*cobra.Command{c.listCmd(), c.jlistCmd(), c.prettylistCmd(), c.logsCmd(), c.killCmd(), c.versionCmd(),
-		c.idCmd(), c.pidCmd()}
+		c.idCmd(), c.pidCmd(), c.schemaCmd()}
 	for _, cmd := range []*cobra.Command{c.startCmd(), c.startOrRestartCmd(), c.startOrReloadCmd(), c.restartCmd(), c.reloadCmd(),
 		c.stopCmd(), c.deleteCmd(), c.scaleCmd(), c.resetCmd(), c.sendSignalCmd(), c.infoCmd(), c.envCmd(), c.flushCmd(), c.pingCmd()} {
 		all = append(all, c.addJSON(cmd))

@@ -1,5 +1,5 @@
-// Package ecosystem turns a user's file (JSON with comments, YAML, or a node
-// config module) or command line into validated apps, or into errors that point
+// Package ecosystem turns a user's file (JSON with comments, YAML, a node config
+// module, or a Procfile) or command line into validated apps, or into errors that point
 // at lines. It has no goroutines of its own and never touches the network.
 //
 // The way of a file: its format's parser makes nodes (format*.go), the one
@@ -96,7 +96,11 @@ func (r *reader) file(root *node, path string) (*File, error) {
 	var drafts []*draft
 	if root != nil {
 		r.duplicates(root, "")
-		drafts = r.apps(root, filepath.Base(path) == "package.json")
+		if isProcfile(path) {
+			drafts = r.procs(root)
+		} else {
+			drafts = r.apps(root, filepath.Base(path) == "package.json")
+		}
 	}
 	problems := r.done()
 	if problems.failed() {

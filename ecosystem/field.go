@@ -13,10 +13,12 @@ import (
 // app. Parsing, aliases, options of the command line, comparison of two apps
 // and the documentation all come from it.
 type field struct {
+	group   string // what this field and those after it are about; "" = as the one before
 	name    string
 	aliases []string // camelCase forms of names and aliases are accepted too
 	kind    valueKind
 	def     string // the default, as shown
+	example string // a value, as JSON
 	doc     string // one line
 	stage   stage
 	flags   []option

@@ -18,6 +18,7 @@ func usualNames() []string {
 		"ecosystem.json", "ecosystem.yaml", "ecosystem.yml",
 		"pm2.config.js", "pm2.config.cjs", "pm2.config.mjs", "pm2.json",
 		"process.json", "process.yaml", "process.yml",
+		"Procfile",
 	}
 }
 
@@ -40,7 +41,7 @@ func IsFile(target string) bool {
 			return true
 		}
 	}
-	return isModule(target)
+	return isModule(target) || isProcfile(target)
 }
 
 // isModule says whether a file has to be evaluated by node.
@@ -69,6 +70,8 @@ func (r *reader) tree(ctx context.Context, path string) (*node, error) {
 		return r.module(ctx, path)
 	case strings.HasSuffix(path, ".yml"), strings.HasSuffix(path, ".yaml"):
 		return r.yaml(data), nil
+	case isProcfile(path):
+		return r.procfile(data), nil
 	default:
 		return r.json(data), nil
 	}

@@ -89,6 +89,26 @@ func FuzzDotenv(f *testing.F) {
 	})
 }
 
+// FuzzProcfile: whatever the bytes, reading ends with apps or located errors.
+func FuzzProcfile(f *testing.F) {
+	f.Add([]byte("web: node app.js --port $PORT\n# comment\nworker: ./tool\r\n"))
+	f.Add([]byte("a:b:c\n:\n\x00: x\nall: y\n1: z"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r := &reader{name: "Procfile", dir: "/nowhere", world: newWorld(Options{Dir: "/", CPUs: 2})}
+		root := r.procfile(data)
+		if (root == nil) != r.problems.failed() {
+			t.Fatalf("%v, problems %v", root, r.problems)
+		}
+		_, _ = r.file(root, "/nowhere/Procfile")
+		l := newLines(data)
+		for _, p := range r.problems {
+			if p.Line < 1 || p.Line > len(l.starts) || p.Col < 1 || strings.ContainsAny(p.Text, "\x00\x1b") {
+				t.Errorf("%d:%d %q", p.Line, p.Col, p.Text)
+			}
+		}
+	})
+}
+
 // BenchmarkRead reads a file of 100 apps.
 func BenchmarkRead(b *testing.B) {
 	dir := b.TempDir()
