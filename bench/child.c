@@ -6,6 +6,7 @@
  *   idle  STAMPS TAG              stamp "start", then pause for ever
  *   log   STAMPS TAG LINES        stamp "ready", wait for the file STAMPS.go, write LINES lines of 100 bytes,
  *                                 stamp "begin" before the first and "done" after the last, then pause
+ *   pace  STAMPS TAG LINES RATE   the same, but RATE lines a second, each in a write of its own
  *   super CHILD STAMPS N          floor of a manager: vfork+exec N idle CHILDs, waitpid, start again what died
  *   list  STAMPS                  floor of "ls": one line per app in STAMPS with its state from /proc
  *
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -67,16 +69,23 @@ static void next(char *number) {
     number[i]++;
 }
 
-static void do_log(char **a) {
-    static char buf[BLOCK];
-    char go[512], number[] = "000000000";
-    long lines = atol(a[2]);
-    size_t n = 0;
+static long long await_go(char **a) {
+    char go[512];
     make_lines(a[1]);
     snprintf(go, sizeof go, "%s.go", a[0]);
     stamp(a[0], a[1], "ready", now());
     while (access(go, F_OK)) usleep(500);
-    stamp(a[0], a[1], "begin", now());
+    long long at = now();
+    stamp(a[0], a[1], "begin", at);
+    return at;
+}
+
+static void do_log(char **a) {
+    static char buf[BLOCK];
+    char number[] = "000000000";
+    long lines = atol(a[2]);
+    size_t n = 0;
+    await_go(a);
     for (long i = 0; i < lines; i++, next(number)) {    /* full blocks that end anywhere in a line, as stdio's do */
         char *b = ready[i % 26];
         size_t k = BLOCK - n < LINE ? BLOCK - n : LINE;
@@ -85,6 +94,23 @@ static void do_log(char **a) {
         if ((n += k) == BLOCK) { put(buf, n); n = LINE - k; memcpy(buf, b + k, n); }
     }
     put(buf, n);
+    stamp(a[0], a[1], "done", now());
+    for (;;) pause();
+}
+
+/* Each line is due at a time of its own; what is late is caught up. */
+static void do_pace(char **a) {
+    char number[] = "000000000";
+    long lines = atol(a[2]), gap = 1000000000L / atol(a[3]);
+    long long due = await_go(a);
+    prctl(PR_SET_TIMERSLACK, 1);
+    for (long i = 0; i < lines; i++, next(number)) {
+        struct timespec t = {due / 1000000000, due % 1000000000};
+        clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
+        memcpy(ready[i % 26] + digits, number, 9);
+        put(ready[i % 26], LINE);
+        due += gap;
+    }
     stamp(a[0], a[1], "done", now());
     for (;;) pause();
 }
@@ -138,6 +164,7 @@ int main(int argc, char **argv) {
     const char *m = argc > 1 ? argv[1] : "";
     if (!strcmp(m, "idle") && argc == 4) { stamp(a[0], a[1], "start", born); for (;;) pause(); }
     if (!strcmp(m, "log") && argc == 5) do_log(a);
+    if (!strcmp(m, "pace") && argc == 6 && atol(a[3]) > 0) do_pace(a);
     if (!strcmp(m, "super") && argc == 5) do_super(a);
     if (!strcmp(m, "list") && argc == 3) return do_list(a);
     fprintf(stderr, "see the head of child.c\n");

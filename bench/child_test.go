@@ -108,3 +108,27 @@ func TestSupervisorAndList(t *testing.T) {
 		t.Errorf("%d lines, a dead process among them:\n%s", n, out)
 	}
 }
+
+// TestChildKeepsItsPace: each line by itself and none before it is due, with what the check expects.
+func TestChildKeepsItsPace(t *testing.T) {
+	t.Parallel()
+	program, dir := child(t), t.TempDir()
+	s := stamps{path: filepath.Join(dir, "stamps")}
+	out, err := os.Create(filepath.Join(dir, "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	appendTo(t, s.path+".go", "")
+	cmd := exec.Command(program, "pace", s.path, "log0", "101", "1000")
+	cmd.Stdout = out
+	started(t, cmd)
+	eventually(t, "it is done", func() bool { return s.count("done") == 1 })
+	if took := time.Duration(s.latest("done")["log0"].at - s.first("begin")); took < 100*time.Millisecond {
+		t.Errorf("101 lines at 1000 a second took %v", took)
+	}
+	got, err := check("log0", 101, []string{out.Name()})
+	if err != nil || got.String() != "" {
+		t.Errorf("%v %v", got, err)
+	}
+}

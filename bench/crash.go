@@ -19,7 +19,7 @@ const (
 )
 
 // crash measures the time from kill -9 of an idle app to the first instruction of its successor.
-func crash(ctx context.Context, b *bench, _ int) error {
+func crash(ctx context.Context, b *bench, _ int) error { // of one app at a time, among crashApps
 	half := b.report.figure("crash to successor", "ms")
 	tail := b.report.figure("crash, p90", "ms")
 	tail.pick = p90

@@ -14,7 +14,7 @@ import (
 func floorOnly(t *testing.T) *bench {
 	t.Helper()
 	b := &bench{root: t.TempDir(), child: child(t),
-		options: options{size: size{calls: 2, lines: 30_000, logRounds: 1, starts: 1, idleApps: 3,
+		options: options{size: size{calls: 2, volleys: 2, paceRounds: 1, pace: 100 * time.Millisecond, lines: 30_000, logRounds: 1, starts: 1, idleApps: 3,
 			idle: time.Millisecond}}}
 	supervisor := filepath.Join(b.root, "supervisor")
 	if err := copyFile(b.child, supervisor); err != nil {
@@ -82,9 +82,8 @@ func TestListingThatShowsTooFew(t *testing.T) {
 func TestEcosystemFile(t *testing.T) {
 	t.Parallel()
 	b := &bench{root: t.TempDir(), child: "/bin/true"}
-	b.size.lines = 5
 	for _, m := range []manager{gopmManager("gopm"), pm2Manager("pm2")} {
-		l, err := b.prepare(m, b.writer)
+		l, err := b.prepare(m, writers(2, 5, "log"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -97,7 +96,7 @@ func TestEcosystemFile(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, rotated := got.Apps[0]["max_size"]
-		if len(got.Apps) != 1 || got.Apps[0]["out_file"] != l.apps[0].log || rotated != (m.name() == gopmName) {
+		if len(got.Apps) != 2 || got.Apps[0]["out_file"] != l.apps[0].log || rotated != (m.name() == gopmName) {
 			t.Errorf("%s: %s", m.name(), data)
 		}
 		if !slices.Contains(l.env, "BENCH_ID="+l.id) || !slices.Contains(l.env, "HOME="+l.dir) {
@@ -132,5 +131,25 @@ func TestTurn(t *testing.T) {
 	}
 	if b.managers[0] != manager(a) {
 		t.Error("the order itself has changed")
+	}
+}
+
+// TestVolleyMissesASuccessor: a manager that starts one app too few again is found out.
+func TestVolleyMissesASuccessor(t *testing.T) {
+	t.Parallel()
+	b := floorOnly(t)
+	l := b.begin(context.Background(), b.managers[0], 3)
+	if l == nil {
+		t.Fatalf("%v", b.report.failures)
+	}
+	defer b.end(l)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	if took, wrong := l.killAll(ctx, 6); wrong != "" || took <= 0 {
+		t.Errorf("%v ms, %q", took, wrong)
+	}
+	l.own[0].Process.Kill() // nobody starts them any more
+	if _, wrong := l.killAll(ctx, 9); wrong != "0 of 3 apps run" {
+		t.Errorf("without a supervisor: %q", wrong)
 	}
 }

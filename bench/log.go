@@ -4,98 +4,128 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"syscall"
 	"time"
 )
 
 const (
 	rotateAt  = 10 << 20 // "10M", as the ecosystem file says
 	rotateLag = 1 << 20  // how far a file may grow beyond it to end with a whole line
-	logTag    = "log0"
 	logLimit  = 2 * time.Minute
 )
 
-// logging measures one app that writes as fast as it can into gopm's rotated log, into pm2's (not rotated) and through
-// cat into a file, which is the floor. Each line is checked afterwards.
-func logging(ctx context.Context, b *bench, _ int) error {
-	speed := b.report.figure("log, rotated", "MB/s")
-	cost := b.report.figure("log, CPU", "s per GB")
+// logging measures n apps that write together so many lines as fast as they can, into gopm's rotated logs, into pm2's
+// (not rotated) and through one cat each into a file, which is the floor. Each line is checked afterwards.
+func logging(ctx context.Context, b *bench, n int) error {
+	speed := b.report.figure("log "+apps(n), "MB/s")
+	cost := b.report.figure("log "+apps(n)+", CPU", "s per GB")
+	lines := b.size.lines / n
 	for round := range b.size.logRounds {
 		for _, m := range b.turn(round) {
 			if ctx.Err() != nil {
 				return nil
 			}
-			if err := b.logOnce(ctx, m, speed, cost); err != nil {
-				b.report.problem(m.name(), "log: %v", err)
+			flow, err := b.logOnce(ctx, m, writers(n, lines, "log"))
+			if err != nil {
+				b.report.problem(m.name(), "log of %s: %v", apps(n), err)
+				continue
 			}
+			size := float64(n * lines * lineLength)
+			speed.add(m.name(), size/1e6/flow.took.Seconds())
+			cost.add(m.name(), flow.cpu.Seconds()/(size/1e9))
 		}
 	}
 	return nil
 }
 
-// logOnce lets one app write under one manager.
-func (b *bench) logOnce(ctx context.Context, m manager, speed, cost *figure) error {
+// writers makes n apps that write so many lines each into logs of their own. The mode is one of child.c's, with what
+// it needs behind the number of lines.
+func writers(n, lines int, mode string, more ...string) func(*life) []app {
+	return func(l *life) []app {
+		var apps []app
+		for i := range n {
+			tag := fmt.Sprintf("log%d", i)
+			args := append([]string{mode, l.stamps.path, tag, strconv.Itoa(lines)}, more...)
+			apps = append(apps, app{name: tag, log: filepath.Join(l.dir, "logs", tag+".log"), args: args, lines: lines})
+		}
+		return apps
+	}
+}
+
+// flow is what it took a manager to move the apps' output into files.
+type flow struct {
+	took  time.Duration // from the first line written to the last byte in a file
+	cpu   time.Duration // of the manager's own processes
+	grown float64       // their memory after it, less that before, in KB
+}
+
+// logOnce lets writers write under one manager.
+func (b *bench) logOnce(ctx context.Context, m manager, programs func(*life) []app) (flow, error) {
+	var f flow
 	if m.name() == floorName {
 		m = catManager{}
 	}
-	l, err := b.prepare(m, b.writer)
+	l, err := b.prepare(m, programs)
 	if err != nil {
-		return err
+		return f, err
 	}
 	defer b.end(l)
 	if err := l.launch(l); err != nil {
-		return err
+		return f, err
 	}
-	if !wait(ctx, time.Minute, time.Millisecond, func() bool { return l.stamps.count("ready") == 1 }) {
-		return fmt.Errorf("the app did not start")
+	if !wait(ctx, time.Minute, time.Millisecond, func() bool { return l.stamps.count("ready") == len(l.apps) }) {
+		return f, fmt.Errorf("%d of %s started", l.stamps.count("ready"), apps(len(l.apps)))
 	}
 	settle(ctx, []*life{l}, b.size.settle/6)
-	size := int64(b.size.lines) * lineLength
-	if err := warm(l.dir, size); err != nil {
-		return err
+	if err := warm(l.dir, l.expected()); err != nil {
+		return f, err
 	}
 	own := l.keepers()
-	before := cpuTime(own)
-	ended, err := l.write(ctx, size)
+	cpu, memory := cpuTime(own), anonymous(own)
+	ended, err := l.write(ctx)
 	if err != nil {
-		return err
+		return f, err
 	}
-	spent := cpuTime(own) - before
-	if wrong, err := l.checkLog(b.size.lines, m.name() == gopmName); err != nil || wrong != "" {
-		return fmt.Errorf("%s%v", wrong, orNothing(err))
-	}
-	seconds := milliseconds(l.stamps.latest("begin")[logTag].at, ended) / 1000
-	speed.add(m.name(), float64(size)/1e6/seconds)
-	cost.add(m.name(), spent.Seconds()/(float64(size)/1e9))
-	return nil
+	f = flow{cpu: cpuTime(own) - cpu, grown: anonymous(own) - memory, took: time.Duration(ended - l.stamps.first("begin"))}
+	return f, l.checkLogs(m.name() == gopmName)
 }
 
-// writer is the one app.
-func (b *bench) writer(l *life) []app {
-	return []app{{name: logTag, log: filepath.Join(l.dir, "logs", logTag+".log"),
-		args: []string{"log", l.stamps.path, logTag, strconv.Itoa(b.size.lines)}}}
+// anonymous is the memory of processes without the pages of files, in KB.
+func anonymous(pids []int) float64 {
+	n, _ := sum(pids, "smaps_rollup", "Anonymous")
+	return n
 }
 
-// write gives the app its signal and returns when all its bytes are in files. First the app's own word is
-// awaited, which costs nothing to look at; only 64 KB can be missing then.
-func (l *life) write(ctx context.Context, size int64) (int64, error) {
+// expected is how many bytes all apps write.
+func (l *life) expected() int64 {
+	var n int64
+	for _, a := range l.apps {
+		n += int64(a.lines) * lineLength
+	}
+	return n
+}
+
+// write gives the apps their signal and returns when all their bytes are in files. First the apps' own word is
+// awaited, which costs nothing to look at; only 64 KB of each can be missing then.
+func (l *life) write(ctx context.Context) (int64, error) {
 	if err := os.WriteFile(l.stamps.path+".go", nil, 0o600); err != nil {
 		return 0, err
 	}
-	if !wait(ctx, logLimit, time.Millisecond, func() bool { return l.stamps.count("done") == 1 }) {
-		return 0, fmt.Errorf("the app could not write its lines within %v", logLimit)
+	if !wait(ctx, logLimit, time.Millisecond, func() bool { return l.stamps.count("done") == len(l.apps) }) {
+		return 0, fmt.Errorf("the lines could not be written within %v", logLimit)
 	}
-	ended := l.stamps.latest("done")[logTag].at
-	first, written := true, int64(0)
+	var ended int64
+	for _, one := range l.stamps.latest("done") {
+		ended = max(ended, one.at)
+	}
+	size, first, written := l.expected(), true, int64(0)
 	// Ends, too, when nothing has grown for long: what is missing then is for the check to say.
 	for grown := time.Now(); time.Since(grown) < 5*time.Second && ctx.Err() == nil; first = false {
 		now, at := l.logSize(), now()
 		if now >= size {
-			if !first { // else it may have been there since the app's word
+			if !first { // else it may have been there since the apps' word
 				ended = at
 			}
 			return ended, nil
@@ -108,12 +138,11 @@ func (l *life) write(ctx context.Context, size int64) (int64, error) {
 	return now(), ctx.Err()
 }
 
-// logFiles are the files of the log, the oldest first: rotated ones sort by the time in their names, the
+// logFiles are the files of an app's log, the oldest first: rotated ones sort by the time in their names, the
 // one that is written is the last.
-func (l *life) logFiles() []string {
-	current := l.apps[0].log
-	files, _ := filepath.Glob(filepath.Join(filepath.Dir(current), logTag+"*")) // the pattern is ours
-	return order(files, current)
+func (a app) logFiles() []string {
+	files, _ := filepath.Glob(filepath.Join(filepath.Dir(a.log), a.name+`[.\-]*`)) // the pattern is ours
+	return order(files, a.log)
 }
 
 func order(files []string, current string) []string {
@@ -122,32 +151,37 @@ func order(files []string, current string) []string {
 	return append(files, current)
 }
 
+// logSize is how many bytes are in files.
 func (l *life) logSize() int64 {
 	var total int64
-	for _, path := range l.logFiles() {
-		if info, err := os.Stat(path); err == nil {
-			total += info.Size()
+	for _, a := range l.apps {
+		for _, path := range a.logFiles() {
+			if info, err := os.Stat(path); err == nil {
+				total += info.Size()
+			}
 		}
 	}
 	return total
 }
 
-// checkLog says what is wrong with the log, and with its rotation where there should be one.
-func (l *life) checkLog(lines int, rotated bool) (string, error) {
-	files := l.logFiles()
-	t, err := check(logTag, lines, files)
-	if err != nil || t.String() != "" {
-		return t.String(), err
-	}
-	if !rotated {
-		return "", nil
-	}
-	for _, path := range files {
-		if info, err := os.Stat(path); err == nil && info.Size() > rotateAt+rotateLag {
-			return fmt.Sprintf("%s has %d bytes, to be rotated at %d", filepath.Base(path), info.Size(), rotateAt), nil
+// checkLogs is nil when every app's log has every line, and is rotated where it should be.
+func (l *life) checkLogs(rotated bool) error {
+	for _, a := range l.apps {
+		files := a.logFiles()
+		t, err := check(a.name, a.lines, files)
+		if err != nil {
+			return err
+		}
+		if t.String() != "" {
+			return fmt.Errorf("%s: %s", a.name, t)
+		}
+		for _, path := range files {
+			if info, err := os.Stat(path); rotated && err == nil && info.Size() > rotateAt+rotateLag {
+				return fmt.Errorf("%s has %d bytes, to be rotated at %d", filepath.Base(path), info.Size(), rotateAt)
+			}
 		}
 	}
-	return "", nil
+	return nil
 }
 
 // warm writes and frees as much as the log will be: a virtual machine's first use of memory is several
@@ -170,46 +204,4 @@ func warm(dir string, size int64) error {
 		}
 	}
 	return nil
-}
-
-// catManager is the floor of the log: the app's pipe, and cat from there into one file.
-type catManager struct{}
-
-func (catManager) name() string               { return floorName }
-func (catManager) environment(*life) []string { return nil }
-func (catManager) list(*life) []string        { return nil }
-func (catManager) prepare(l *life) error      { return os.MkdirAll(filepath.Dir(l.apps[0].log), 0o700) }
-
-func (catManager) launch(l *life) error {
-	out, err := os.Create(l.apps[0].log)
-	if err != nil {
-		return err
-	}
-	defer out.Close()
-	r, w, err := os.Pipe()
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	defer w.Close()
-	writer := exec.Command(l.child, l.apps[0].args...)
-	writer.Stdout = w
-	cat := exec.Command("cat")
-	cat.Stdin, cat.Stdout = r, out
-	for _, cmd := range []*exec.Cmd{writer, cat} {
-		cmd.Env, cmd.Dir = l.env, l.dir
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-		if err := cmd.Start(); err != nil {
-			return err
-		}
-		l.own = append(l.own, cmd)
-	}
-	return nil
-}
-
-func orNothing(err error) string {
-	if err == nil {
-		return ""
-	}
-	return err.Error()
 }

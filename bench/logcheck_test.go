@@ -100,3 +100,57 @@ func FuzzCheck(f *testing.F) {
 		}
 	})
 }
+
+// TestCheckLogs: every app's log counts, with its rotated files and nobody else's.
+func TestCheckLogs(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	l := &life{dir: dir}
+	l.apps = writers(2, 100, "log")(l)
+	line := [2]func(int) []byte{expected("log0"), expected("log1")}
+	write := func(name string, app, from, to int) {
+		for i := from; i < to; i++ {
+			appendTo(t, filepath.Join(dir, "logs", name), string(line[app](i)))
+		}
+	}
+	if err := os.Mkdir(filepath.Join(dir, "logs"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write("log0-2026-01-01T00-00-00.001.log", 0, 0, 40)
+	write("log0-2026-01-01T00-00-00.002.log", 0, 40, 70)
+	write("log0.log", 0, 70, 100)
+	write("log1.log", 1, 0, 99)
+	write("log01.log", 0, 0, 1) // another app's
+	if got := l.expected() - l.logSize(); got != lineLength {
+		t.Errorf("%d bytes are missing, want one line", got)
+	}
+	if err := l.checkLogs(true); err == nil || !strings.Contains(err.Error(), "log1: 100 lines: 1 lost") {
+		t.Errorf("a line lost by the second app: %v", err)
+	}
+	write("log1.log", 1, 99, 100)
+	if err := l.checkLogs(true); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestRotationTooLate: a complete log is wrong when one of its files is too large.
+func TestRotationTooLate(t *testing.T) {
+	t.Parallel()
+	l := &life{dir: t.TempDir()}
+	l.apps = writers(1, (rotateAt+rotateLag)/lineLength+1, "log")(l)
+	if err := os.Mkdir(filepath.Join(l.dir, "logs"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	line := expected("log0")
+	var all strings.Builder
+	for i := range l.apps[0].lines {
+		all.Write(line(i))
+	}
+	appendTo(t, l.apps[0].log, all.String())
+	if err := l.checkLogs(false); err != nil {
+		t.Errorf("without rotation: %v", err)
+	}
+	if err := l.checkLogs(true); err == nil || !strings.Contains(err.Error(), "to be rotated") {
+		t.Errorf("with rotation: %v", err)
+	}
+}

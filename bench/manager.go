@@ -28,7 +28,9 @@ type manager interface {
 type app struct {
 	name string
 	args []string
-	log  string // file for its output; empty = where the manager likes
+	// of an app whose output matters: its file (else it is where the manager likes), and how many lines it writes
+	log   string
+	lines int
 }
 
 // pm is pm2, or what has its words.

@@ -27,15 +27,20 @@ type size struct {
 	idle      time.Duration // mem: how long CPU time is counted
 	idleApps  int           // mem: with how many apps
 	calls     int           // ls: calls, crash: crashes
+	volleys   int           // crash of many: rounds
 	logRounds int
 	starts    int // start; three times as many of one app
-	lines     int // log
+	lines     int // log: of all apps together
+	// pace: how often, and how long
+	paceRounds int
+	pace       time.Duration
 }
 
 func full() size {
 	return size{
 		apps: 1000, settle: 3 * time.Second, idle: 20 * time.Second, idleApps: 100,
-		calls: 30, logRounds: 5, starts: 5, lines: 2_000_000,
+		calls: 30, volleys: 10, logRounds: 5, starts: 5, lines: 2_000_000,
+		paceRounds: 3, pace: 4 * time.Second,
 	}
 }
 
@@ -43,7 +48,8 @@ func full() size {
 func brief() size {
 	s := full()
 	s.apps, s.settle, s.idle = 100, time.Second, 3*time.Second
-	s.calls, s.logRounds, s.starts, s.lines = 10, 2, 1, 1_000_000
+	s.calls, s.volleys, s.logRounds, s.starts, s.lines = 10, 3, 2, 1, 1_000_000
+	s.paceRounds, s.pace = 1, 2*time.Second
 	return s
 }
 
@@ -56,7 +62,7 @@ func parse(args []string) (options, error) {
 	only := f.String("only", "", "scenarios, separated by commas (ls, or ls1000): "+strings.Join(names(), ","))
 	quick := f.Bool("quick", false, "few repetitions, at most 40 s")
 	lines := f.Int("n", 0, "lines of 100 bytes that log writes (default 2000000)")
-	reps := f.Int("reps", 0, "calls of ls and crashes (default 30); log and start are repeated a tenth as often")
+	reps := f.Int("reps", 0, "calls of ls and crashes (default 30); what takes longer is repeated a third or a sixth as often")
 	f.StringVar(&o.json, "json", "", "file for every measured value")
 	f.BoolVar(&o.strict, "strict", false, "a missed target is a failure, too")
 	if err := f.Parse(args); err != nil {
@@ -94,7 +100,8 @@ func (o *options) resize(lines, reps int) error {
 	}
 	if reps > 0 {
 		o.size.calls = reps
-		o.size.logRounds, o.size.starts = (reps+9)/10, (reps+9)/10
+		sixth := (reps + 5) / 6
+		o.size.volleys, o.size.logRounds, o.size.starts, o.size.paceRounds = 2*sixth, sixth, sixth, sixth
 	}
 	return nil
 }

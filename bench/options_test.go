@@ -14,7 +14,7 @@ func TestParse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := wanted(o); got != "ls100 ls1000 log1" {
+	if got := wanted(o); got != "ls100 ls1000 log1 log10" {
 		t.Errorf("wants %s", got)
 	}
 	if o.size.calls != 12 || o.size.logRounds != 2 || o.size.starts != 2 || o.size.lines != 500 {

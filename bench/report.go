@@ -34,6 +34,15 @@ func (f *figure) of(name string) float64 {
 	return f.pick(f.Values[name])
 }
 
+// cell is a manager's value as the table shows it: with the range of its middle half where that can be said.
+func (f *figure) cell(name string) string {
+	text := number(f.of(name))
+	if low, high, ok := quartiles(f.Values[name]); ok && f.pick == nil {
+		text += fmt.Sprintf(" (%s–%s)", number(low), number(high))
+	}
+	return text
+}
+
 // add notes one measured value.
 func (f *figure) add(name string, value float64) {
 	f.Values[name] = append(f.Values[name], value)
@@ -141,7 +150,7 @@ func (r *report) row(f *figure) []string {
 			verdict = "MISS"
 		}
 	}
-	return []string{f.Name, f.Unit, number(gopm), number(pm2), number(floor),
+	return []string{f.Name, f.Unit, f.cell(gopmName), f.cell(pm2Name), f.cell(floorName),
 		number(gopm / floor), number(gopm / pm2), targets[f.Name].String(), verdict}
 }
 

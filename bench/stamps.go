@@ -69,6 +69,17 @@ func (s *stamps) latest(what string) map[string]stamp {
 	return out
 }
 
+// first is the time of the earliest stamp of a kind; 0 without any.
+func (s *stamps) first(what string) int64 {
+	var at int64
+	for _, one := range s.poll() {
+		if one.what == what && (at == 0 || one.at < at) {
+			at = one.at
+		}
+	}
+	return at
+}
+
 // count is how many stamps of a kind there are.
 func (s *stamps) count(what string) int {
 	n := 0

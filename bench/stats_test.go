@@ -26,6 +26,21 @@ func TestMedianAndP90(t *testing.T) {
 	if !math.IsNaN(median(nil)) || !math.IsNaN(p90(nil)) {
 		t.Error("no values have a median")
 	}
+	for _, c := range []struct {
+		values    []float64
+		low, high float64
+		ok        bool
+	}{
+		{nil, 0, 0, false},
+		{[]float64{2, 1}, 0, 0, false},
+		{[]float64{3, 1, 2}, 1, 3, true},
+		{[]float64{5, 1, 4, 2, 3}, 2, 4, true},
+		{ten, 3, 8, true},
+	} {
+		if low, high, ok := quartiles(c.values); low != c.low || high != c.high || ok != c.ok {
+			t.Errorf("%v: %v–%v %v", c.values, low, high, ok)
+		}
+	}
 	if ten[0] != 10 {
 		t.Error("the values were sorted in place")
 	}
