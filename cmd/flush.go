@@ -34,6 +34,30 @@ files stay, unless --rotated deletes them, too. A target is ` + targetHelp,
 	return cmd
 }
 
+func (c *cli) reloadLogsCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "reloadLogs [TARGET...]",
+		Short: "Open log files anew, after they were moved away",
+		Long: `Open the log files of apps anew (without a target of all apps), for a logrotate of your
+own: after its "mv". The daemon does the same at SIGUSR2. gopm's own rotation needs
+neither. A target is ` + targetHelp,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			targets := []string{"all"}
+			if len(args) > 0 {
+				var err error
+				if targets, err = c.targetNames(cmd.Context(), args); err != nil {
+					return err
+				}
+			}
+			var done api.Flushed
+			if err := c.client.Post(cmd.Context(), api.PathReopen, api.Targets{Targets: targets}, &done); err != nil {
+				return err
+			}
+			return c.printFiles("opened", done)
+		},
+	}
+}
+
 // printFiles says what was done to which files; one that failed fails the command.
 func (c *cli) printFiles(did string, done api.Flushed) error {
 	if c.json {
@@ -45,7 +69,7 @@ func (c *cli) printFiles(did string, done api.Flushed) error {
 		switch {
 		case f.Error != "":
 			failed = true
-			c.warn("gopm: %s: %s", path, f.Error)
+			c.warn("gopm: %s", f.Error)
 		case c.json:
 		case f.Rotated > 0:
 			c.say("%s %s (%s, and %s in rotated files)", did, path, bytesText(f.Bytes), bytesText(f.Rotated))

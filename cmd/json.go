@@ -5,20 +5,12 @@ import (
 	"encoding/json"
 	"slices"
 
-	"github.com/spf13/cobra"
-
 	"gopm/daemon/api"
 )
 
 // With --json a command prints one JSON value on standard output and nothing else:
 // what is for people goes to stderr, and the exit code is the same. docs/commands.md
 // describes the values.
-
-// addJSON gives a command the option.
-func (c *cli) addJSON(cmd *cobra.Command) *cobra.Command {
-	cmd.Flags().BoolVar(&c.json, "json", false, "print the result as JSON (docs/commands.md)")
-	return cmd
-}
 
 // printJSON prints a value, indented: people look at it, too.
 func (c *cli) printJSON(v any) error {

@@ -62,7 +62,7 @@ func answerAbsent(args []string) error {
 	}
 	for _, c := range absentCommands {
 		switch {
-		case !c.has(args[0]):
+		case !hasWord(c.words, args[0]):
 		case c.later:
 			return usagef("%s is not in this version yet; meanwhile: %s", args[0], c.instead)
 		case strings.HasPrefix(c.words, "set "):
@@ -72,15 +72,6 @@ func answerAbsent(args []string) error {
 		}
 	}
 	return nil
-}
-
-func (c absent) has(word string) bool {
-	for w := range strings.FieldsSeq(c.words) {
-		if w == word {
-			return true
-		}
-	}
-	return false
 }
 
 // rotationField translates "pm2-logrotate:max_size 50M", in one word or two.

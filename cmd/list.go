@@ -24,8 +24,8 @@ type listOptions struct {
 func (c *cli) listCmd() *cobra.Command {
 	var o listOptions
 	cmd := &cobra.Command{
-		Use:     listNames()[0],
-		Aliases: listNames()[1:],
+		Use:     "list",
+		Aliases: []string{"ls", "l", "ps", "status"},
 		Short:   "List what runs",
 		Long: `List the instances of all apps.
 
@@ -42,7 +42,7 @@ program's start, marked ~. mem is the resident memory of the main process.`,
 	cmd.Flags().StringVar(&o.sort, "sort", "", "sort by name, namespace, pid, id, cpu, memory, uptime or status[:desc]")
 	cmd.Flags().BoolVarP(&o.mini, "mini-list", "m", false, "a block of lines per instance, without a table")
 	cmd.Flags().BoolVar(&o.watch, "watch", false, "draw the list again every 0.9 s, on a terminal, until Ctrl-C")
-	return c.addJSON(cmd)
+	return cmd
 }
 
 func (c *cli) printList(ctx context.Context, o listOptions) error {

@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -122,27 +121,6 @@ Exit codes: 0 done; 1 something failed; 2 the call or the file is wrong, nothing
 	root.Flags().BoolP("version", "v", false, "print the version")
 	root.AddCommand(c.commands(args)...)
 	return root
-}
-
-// commands is all commands, or only the list when it is what is called: making the
-// others with all their flags is 0.3 ms of the 6 that `gopm ls` takes.
-func (c *cli) commands(args []string) []*cobra.Command {
-	if callsList(args) {
-		return []*cobra.Command{c.listCmd()}
-	}
-	all := []*cobra.Command{c.listCmd(), c.jlistCmd(), c.prettylistCmd(), c.logsCmd(), c.killCmd(), c.versionCmd(),
-		c.idCmd(), c.pidCmd(), c.schemaCmd()}
-	for _, cmd := range []*cobra.Command{c.startCmd(), c.startOrRestartCmd(), c.startOrReloadCmd(), c.restartCmd(), c.reloadCmd(),
-		c.stopCmd(), c.deleteCmd(), c.scaleCmd(), c.resetCmd(), c.sendSignalCmd(), c.infoCmd(), c.envCmd(), c.flushCmd(), c.pingCmd()} {
-		all = append(all, c.addJSON(cmd))
-	}
-	return all
-}
-
-func listNames() []string { return []string{"list", "ls", "l", "ps", "status"} }
-
-func callsList(args []string) bool {
-	return len(args) > 0 && slices.Contains(listNames(), args[0])
 }
 
 // noSuchCommand answers an unknown command with the nearest known one.

@@ -109,7 +109,7 @@ func assemble(cfg Config) (*Daemon, error) {
 // serve answers requests until closing; then the listener is closed.
 func (d *Daemon) serve(l net.Listener) error {
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR2)
 	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
 	defer signal.Stop(signals)
 	srv := newServer(d)
@@ -123,6 +123,10 @@ func (d *Daemon) serve(l net.Listener) error {
 	for {
 		select {
 		case s := <-signals:
+			if s == syscall.SIGUSR2 { // as for pm2: logrotate has moved log files
+				_, _ = d.reopen(context.Background(), api.Targets{Targets: []string{"all"}}) // an app's trouble is its log's
+				continue
+			}
 			d.log("%v: stopping all apps", s)
 			d.end()
 		case <-lost:

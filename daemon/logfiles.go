@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 
@@ -16,30 +17,60 @@ func (d *Daemon) flush(ctx context.Context, req api.Flush) (api.Flushed, error) 
 	if err != nil {
 		return api.Flushed{}, err
 	}
-	done := eachLog(picked, func(s *logs.Stream, f *api.LogFile) error {
-		_ = s.Flush(ctx) // what the app wrote before the command is to go, too
+	done := eachLog(ctx, picked, func(s *logs.Stream, f *api.LogFile) error {
 		f.Bytes = sizeOf(f.Path)
-		return os.Truncate(f.Path, 0)
+		err := s.Truncate()
+		if req.Rotated && err == nil {
+			f.Rotated, err = logs.Trim([]string{f.Path}, 0)
+		}
+		return err
 	})
 	if req.Own {
-		own := api.LogFile{Path: d.cfg.Home.Log(), Bytes: sizeOf(d.cfg.Home.Log())}
-		if err := os.Truncate(own.Path, 0); err != nil { // it is written to by appending
-			own.Error = err.Error()
-		}
-		done.Files = append(done.Files, own)
+		done.Files = append(done.Files, d.flushOwn(req.Rotated))
 	}
 	d.log("%d log files were emptied by command", len(done.Files))
 	return done, nil
 }
 
-// eachLog does something to every log file of some instances, once to each.
-func eachLog(picked []*instance, do func(*logs.Stream, *api.LogFile) error) api.Flushed {
+// flushOwn empties the daemon's own log. It is written to by appending.
+func (d *Daemon) flushOwn(rotated bool) api.LogFile {
+	path := d.cfg.Home.Log()
+	own := api.LogFile{Path: path, Bytes: sizeOf(path)}
+	err := os.Truncate(path, 0)
+	if rotated && err == nil {
+		own.Rotated, err = logs.Trim([]string{path}, 0)
+	}
+	if err != nil {
+		own.Error = fmt.Sprintf("cannot empty gopm's own log: %v", err)
+	}
+	return own
+}
+
+// reopen opens the targets' log files anew, after somebody (logrotate) has moved
+// them away. gopm's own log notices by itself.
+func (d *Daemon) reopen(ctx context.Context, req api.Targets) (api.Flushed, error) {
+	picked, err := d.table.Load().selection(req.Targets)
+	if err != nil {
+		return api.Flushed{}, err
+	}
+	done := eachLog(ctx, picked, func(s *logs.Stream, f *api.LogFile) error {
+		err := s.Reopen()
+		f.Bytes = sizeOf(f.Path)
+		return err
+	})
+	d.log("%d log files were opened anew by command", len(done.Files))
+	return done, nil
+}
+
+// eachLog does something to every log file of some instances, once to each. It
+// ends with ctx: on a disk that hangs every file takes its time.
+func eachLog(ctx context.Context, picked []*instance, do func(*logs.Stream, *api.LogFile) error) api.Flushed {
 	done := api.Flushed{Files: []api.LogFile{}}
 	seen := map[string]bool{}
 	for _, in := range picked {
 		for _, s := range []*logs.Stream{in.out, in.err} {
 			path := s.Stats().Path
-			if !isLogFile(path) || seen[path] {
+			if ctx.Err() != nil || !isLogFile(path) || seen[path] {
 				continue
 			}
 			seen[path] = true

@@ -37,6 +37,7 @@ func (d *Daemon) routes() []route {
 		{"POST", api.PathSignal, posted(d.signal), nil},
 		{"POST", api.PathScale, posted(d.scale), nil},
 		{"POST", api.PathFlush, posted(d.flush), nil},
+		{"POST", api.PathReopen, posted(d.reopen), nil},
 		{"GET", api.PathEnv, d.environments, nil},
 		{"POST", api.PathKill, d.kill, nil},
 	}

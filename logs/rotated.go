@@ -5,6 +5,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // NewRotated is a rotating writer for the daemon's own log (0600). Each Write is
@@ -46,6 +48,9 @@ func (r *rotated) Write(b []byte) (int, error) {
 		} else {
 			k.close()
 			k.fd, k.off, k.append = fd, 0, false
+			var st unix.Stat_t
+			_ = unix.Fstat(fd, &st) // ours, and open
+			k.id = idOf(&st)
 			k.share()
 			r.past.prune(k.target.Rotation.Retain)
 		}
@@ -57,10 +62,12 @@ func (r *rotated) Write(b []byte) (int, error) {
 	return n, nil
 }
 
-// renew opens the log again if somebody has removed it.
+// renew opens the log again if somebody has removed it or moved it away.
 func (r *rotated) renew() error {
 	k := r.sink
-	if k.look() == nil {
+	var st unix.Stat_t
+	stays := k.kind != kindFile || unix.Lstat(k.path, &st) == nil && idOf(&st) == k.id
+	if k.look() == nil && stays {
 		return nil
 	}
 	o, err := openTarget(k.target)

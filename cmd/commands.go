@@ -1,0 +1,103 @@
+package cmd
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// maker makes one command. Only the one that is called is made: all of them with
+// their flags take longer than asking the daemon.
+type maker struct {
+	words    string // the command and its aliases, separated by blanks
+	make     func(*cli) *cobra.Command
+	complete completer // what its arguments may be; nil: nothing to offer
+	json     bool      // it takes --json
+}
+
+type completer func(*cli, *cobra.Command, []string, string) ([]string, cobra.ShellCompDirective)
+
+// makers is data only, so that nothing has to be made when a process starts.
+var makers = [...]maker{
+	{"start", (*cli).startCmd, (*cli).completeStart, true},
+	{"startOrRestart", (*cli).startOrRestartCmd, nil, true},
+	{"startOrReload startOrGracefulReload", (*cli).startOrReloadCmd, nil, true},
+	{"restart", (*cli).restartCmd, (*cli).completeTargets, true},
+	{"reload", (*cli).reloadCmd, (*cli).completeTargets, true},
+	{"stop", (*cli).stopCmd, (*cli).completeTargets, true},
+	{"delete del", (*cli).deleteCmd, (*cli).completeTargets, true},
+	{"scale", (*cli).scaleCmd, (*cli).completeScale, true},
+	{"reset", (*cli).resetCmd, (*cli).completeTargets, true},
+	{"sendSignal", (*cli).sendSignalCmd, (*cli).completeSignal, true},
+	{"list ls l ps status", (*cli).listCmd, nil, true},
+	{"jlist", (*cli).jlistCmd, nil, false},
+	{"prettylist", (*cli).prettylistCmd, nil, false},
+	{"describe info desc show", (*cli).infoCmd, (*cli).completeTargets, true},
+	{"env", (*cli).envCmd, (*cli).completeTargets, true},
+	{"id", (*cli).idCmd, (*cli).completeTargets, false},
+	{"pid", (*cli).pidCmd, (*cli).completeTargets, false},
+	{"logs log", (*cli).logsCmd, (*cli).completeTargets, false},
+	{"flush", (*cli).flushCmd, (*cli).completeTargets, true},
+	{"reloadLogs", (*cli).reloadLogsCmd, (*cli).completeTargets, true},
+	{"kill", (*cli).killCmd, nil, false},
+	{"ping", (*cli).pingCmd, nil, true},
+	{"schema", (*cli).schemaCmd, nil, false},
+	{"report", (*cli).reportCmd, nil, false},
+	{"completion", (*cli).completionCmd, nil, false},
+	{"version", (*cli).versionCmd, nil, false},
+}
+
+// commands is the command that is called, or all of them if that is none of ours.
+func (c *cli) commands(args []string) []*cobra.Command {
+	word := firstWord(args)
+	all := make([]*cobra.Command, 0, len(makers))
+	for _, m := range makers {
+		if hasWord(m.words, word) {
+			return []*cobra.Command{m.command(c)}
+		}
+	}
+	for _, m := range makers {
+		all = append(all, m.command(c))
+	}
+	return all
+}
+
+func (m maker) command(c *cli) *cobra.Command {
+	cmd := m.make(c)
+	if m.json {
+		cmd.Flags().BoolVar(&c.json, "json", false, "print the result as JSON (docs/commands.md)")
+	}
+	if m.complete != nil {
+		cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+			return m.complete(c, cmd, args, word)
+		}
+	}
+	return cmd
+}
+
+// firstWord is the command of a call: the first word that is no option. The
+// options that come before it take no value.
+func firstWord(args []string) string {
+	for _, a := range args {
+		if !strings.HasPrefix(a, "-") {
+			return a
+		}
+	}
+	return ""
+}
+
+// hasWord says whether a list of words separated by blanks has a word.
+func hasWord(words, word string) bool {
+	for w := range strings.FieldsSeq(words) {
+		if w == word {
+			return true
+		}
+	}
+	return false
+}
+
+// callsList says that the list is called, by its name first.
+func callsList(args []string) bool {
+	const list = "list ls l ps status"
+	return len(args) > 0 && hasWord(list, args[0])
+}

@@ -1,0 +1,19 @@
+# completion of gopm's words for bash: source <(gopm completion bash)
+_gopm() {
+	local cur=${COMP_WORDS[COMP_CWORD]} answer line word directive=0
+	answer=$("${COMP_WORDS[0]}" __complete "${COMP_WORDS[@]:1:COMP_CWORD-1}" "$cur" 2>/dev/null) || return
+	COMPREPLY=()
+	while IFS= read -r line; do
+		case $line in
+		:[0-9]*) directive=${line#:} ;;
+		*)
+			word=${line%%$'\t'*}
+			if [[ -n $word && $word == "$cur"* ]]; then COMPREPLY+=("$word"); fi
+			;;
+		esac
+	done <<<"$answer"
+	# 2: no blank after the word; 4: never a file
+	if ((directive & 2)) || [[ ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == */ ]]; then compopt -o nospace; fi
+	if ((!(directive & 4) && ${#COMPREPLY[@]} == 0)); then compopt -o default; fi
+} 2>/dev/null
+complete -F _gopm gopm
