@@ -1,9 +1,11 @@
 package logs
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -12,12 +14,14 @@ import (
 // partialAge is how old an unfinished line gets before it is shown as it is.
 const partialAge = time.Second
 
-// Follower goes on where Tail stopped, across rotations, without losing a line.
+// Follower goes on where Search stopped, across rotations, without losing a line.
 // It is for one goroutine, and has none of its own.
 type Follower struct {
 	now      func() time.Time
 	readings []*reading
 	buf      []byte
+	match    matcher
+	trouble  func(error)
 }
 
 // reading is how far one source has been read.
@@ -38,20 +42,20 @@ type partial struct {
 	since time.Time
 }
 
-// Read calls line for everything complete that has been written to the source
-// with that index (in sources) since the last call; a partial last line is kept
-// until it is complete (or 1 s old, or 64 KiB long). The text is only valid
-// during the call.
-func (f *Follower) Read(source int, line func(Line) error) error {
+// Read shows everything complete that has been written to the source with that
+// index (in sources) since the last call, as far as it matches; a partial last line
+// is kept until it is complete (or 1 s old, or 64 KiB long). A file that can't be
+// read is told to trouble and tried again at the next call; the error is show's.
+func (f *Follower) Read(source int, show func(Line) error) error {
 	t := f.readings[source]
 	for !t.skip {
 		if t.file == nil {
-			ok, err := t.next()
+			ok, err := f.next(t, show)
 			if err != nil || !ok {
 				return err
 			}
 		}
-		if err := f.drain(t, false, line); err != nil {
+		if err := f.drain(t, false, show); err != nil {
 			return err
 		}
 		var st unix.Stat_t
@@ -59,10 +63,10 @@ func (f *Follower) Read(source int, line func(Line) error) error {
 			return nil // the same file; or none, then it is looked for next time
 		}
 		// Nothing is written to a file after another has its name: the rest is final.
-		if err := f.drain(t, true, line); err != nil {
+		if err := f.drain(t, true, show); err != nil {
 			return err
 		}
-		ok, err := t.next()
+		ok, err := f.next(t, show)
 		if err != nil || !ok {
 			return err
 		}
@@ -101,67 +105,78 @@ func (t *reading) open(seen map[fileID]bool) error {
 	return nil
 }
 
-// show reads the last n lines before that place. listing is the folder, read after open.
-func (t *reading) show(listing []string, n int) ([]Line, error) {
-	dir := filepath.Dir(t.path)
-	tail := &tailFiles{source: t.source, want: n}
+// trail is the files of the log up to that place. listing is the folder, read after open.
+func (t *reading) trail(listing []string) *trail {
 	rotated := rotatedNames(listing, t.path)
 	if t.file != nil {
 		var st unix.Stat_t
 		if unix.Stat(t.path, &st) != nil || idOf(&st) != t.id { // rotated meanwhile
-			if i := t.find(dir, rotated); i >= 0 {
+			if i := t.find(rotated); i >= 0 {
 				rotated = rotated[:i]
 			}
 		}
-		if err := unix.Fstat(int(t.file.Fd()), &st); err != nil {
-			return nil, err
-		}
-		if err := tail.add(t.file, &st, 0, min(t.off, st.Size)); err != nil {
-			return nil, err
-		}
 	}
-	if len(rotated) > 0 {
-		t.after = rotated[len(rotated)-1]
+	if n := len(rotated); n > 0 {
+		t.after = plainName(rotated[n-1], t.path)
 	}
-	if err := tail.addRotated(dir, rotated); err != nil {
-		return nil, err
-	}
-	return tail.ordered(), nil
+	return &trail{source: t.source, path: t.path, names: rotated, live: t.file, to: t.off}
 }
 
 // find tells which of the rotated files the present one is; -1 = none.
-func (t *reading) find(dir string, rotated []string) int {
-	return slices.IndexFunc(rotated, func(name string) bool {
-		var st unix.Stat_t
-		return unix.Stat(filepath.Join(dir, name), &st) == nil && idOf(&st) == t.id
-	})
+func (t *reading) find(rotated []string) int {
+	var own unix.Stat_t
+	if len(rotated) == 0 || unix.Fstat(int(t.file.Fd()), &own) != nil {
+		return -1
+	}
+	for i := len(rotated) - 1; i >= 0; i-- {
+		p, st, err := openRotated(t.path, rotated[i])
+		if p == nil || err != nil {
+			continue
+		}
+		same := idOf(st) == t.id
+		if p.packed { // another file, but with the old one's time and size
+			same = st.Mtim == own.Mtim && unpackedSize(p.file, st.Size) == own.Size&(1<<32-1)
+		}
+		p.file.Close()
+		if same {
+			return i
+		}
+	}
+	return -1
 }
 
 // next opens the file that comes after the present one: the rotated file that
-// follows it by name, or else the newest. false: there is none yet.
-func (t *reading) next() (bool, error) {
-	dir := filepath.Dir(t.path)
+// follows it by name, or else the newest. Compressed ones on the way are read
+// through. false: there is none yet.
+func (f *Follower) next(t *reading, show func(Line) error) (bool, error) {
 	for range 100 { // a rotation between looking and opening: look again
-		later, own := t.later(dir)
+		later, own := t.later()
 		if len(later) > 0 {
-			file, st, err := openLog(filepath.Join(dir, later[0]))
-			if err != nil {
-				return false, err
-			}
-			t.after = later[0]
-			if file != nil {
-				t.take(file, st)
+			t.after = plainName(later[0], t.path)
+			p, st, err := openRotated(t.path, later[0])
+			switch {
+			case err != nil:
+				f.trouble(err)
+			case p != nil && p.packed:
+				if err := f.through(t, p, st, show); err != nil {
+					return false, err
+				}
+			case p != nil:
+				t.take(p.file, st)
 				return true, nil
 			}
 			continue
 		}
 		file, st, err := openLog(t.path)
-		if err != nil || file == nil {
-			return false, err
+		if err != nil {
+			f.trouble(err)
 		}
-		if again, _ := t.later(dir); len(again) == 0 {
+		if file == nil {
+			return false, nil
+		}
+		if again, _ := t.later(); len(again) == 0 {
 			if own != "" {
-				t.after = own
+				t.after = plainName(own, t.path)
 			}
 			t.take(file, st)
 			return true, nil
@@ -171,6 +186,24 @@ func (t *reading) next() (bool, error) {
 	return false, nil
 }
 
+// through shows all of a compressed file, which then is the one read last.
+func (f *Follower) through(t *reading, p *part, st *unix.Stat_t, show func(Line) error) error {
+	defer p.file.Close()
+	t.close()
+	end := time.Unix(st.Mtim.Unix())
+	p.clock = newClock(t.source, 0, 0, end, end)
+	var shown error
+	s := &search{match: f.match}
+	err := s.forward(p, 0, func(x span, at time.Time) bool {
+		shown = show(Line{t.source, at, x.text})
+		return shown == nil
+	})
+	if err != nil {
+		f.trouble(err)
+	}
+	return shown
+}
+
 // later lists the rotated files that were written after the present one, and
 // the name the present one has now. Of those that weren't there when it was
 // opened, it is itself the first, unless it was removed already or moved away.
@@ -178,23 +211,25 @@ func (t *reading) next() (bool, error) {
 // A folder that is read while files are renamed in it may show a newer name and
 // not an older one. All older ones are there by the end of that reading, so the
 // first file of a second one is really the next.
-func (t *reading) later(dir string) (names []string, own string) {
-	names = t.laterNames(dir)
+func (t *reading) later() (names []string, own string) {
+	names = t.laterNames()
 	if len(names) > 0 {
-		names = t.laterNames(dir)
+		names = t.laterNames()
 	}
 	if t.file == nil {
 		return names, ""
 	}
-	if i := t.find(dir, names); i >= 0 {
+	if i := t.find(names); i >= 0 {
 		return names[i+1:], names[i]
 	}
 	return names, ""
 }
 
-func (t *reading) laterNames(dir string) []string {
-	names := rotatedNames(listFolder(dir), t.path)
-	i, found := slices.BinarySearch(names, t.after)
+func (t *reading) laterNames() []string {
+	names := rotatedNames(listFolder(filepath.Dir(t.path)), t.path)
+	i, found := slices.BinarySearchFunc(names, t.after, func(name, after string) int {
+		return strings.Compare(plainName(name, t.path), after)
+	})
 	if found {
 		i++
 	}
@@ -208,19 +243,24 @@ func (t *reading) take(file *os.File, st *unix.Stat_t) {
 }
 
 // drain passes on the lines from where we are to the end of the file. final: nobody writes to it any more.
-func (f *Follower) drain(t *reading, final bool, line func(Line) error) error {
+func (f *Follower) drain(t *reading, final bool, show func(Line) error) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(t.file.Fd()), &st); err != nil {
-		return err
+		f.trouble(err)
+		return nil
 	}
 	if st.Size < t.off {
 		t.off, t.partial = 0, partial{} // truncated: what is there now is new
 	}
 	now := f.now()
+	c := newClock(t.source, st.Ino, st.Size, now, now)
 	for t.off < st.Size {
 		n, err := t.file.ReadAt(f.buf[:min(int64(len(f.buf)), st.Size-t.off)], t.off)
 		if n == 0 {
-			return err
+			if err != nil && err != io.EOF { // that is: truncated meanwhile
+				f.trouble(err)
+			}
+			return nil
 		}
 		data := f.buf[:n]
 		end := t.off+int64(n) == st.Size
@@ -232,7 +272,10 @@ func (f *Follower) drain(t *reading, final bool, line func(Line) error) error {
 			}
 			t.off += int64(used)
 			data = data[used:]
-			if err := line(Line{t.source, clock{t.source.Index, st.Ino, now}.at(t.off), text}); err != nil {
+			if !f.match.match(text) {
+				continue
+			}
+			if err := show(Line{t.source, c.of(span{text, t.off}), text}); err != nil {
 				return err
 			}
 		}

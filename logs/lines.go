@@ -2,14 +2,20 @@ package logs
 
 import (
 	"bytes"
+	"errors"
 	"io"
-	"time"
 	"unicode/utf8"
 )
 
-// maxLine: longer lines are shown in pieces, so that a file without newlines
-// never has to fit into memory.
-const maxLine = 64 << 10
+const (
+	// maxLine: longer lines are shown in pieces, so that a file without newlines
+	// never has to fit into memory.
+	maxLine = 64 << 10
+	// Files are read in blocks: a small one for the few lines that are mostly asked
+	// for, large ones when it takes more.
+	smallBlock = 16 << 10
+	largeBlock = 256 << 10
+)
 
 // span is a line within a file: its text, and where it ends (newline included).
 type span struct {
@@ -17,56 +23,93 @@ type span struct {
 	end  int64
 }
 
-// lastSpans reads the last n lines of f between from and to. It reads backwards
-// in blocks until it has seen enough newlines; what isn't shown isn't read.
+// lastSpans reads the last n lines of f between from and to.
 func lastSpans(f io.ReaderAt, from, to int64, n int) ([]span, error) {
-	if n <= 0 || to <= from {
-		return nil, nil
-	}
-	start, err := seekBack(f, from, to, n)
-	if err != nil {
-		return nil, err
-	}
-	data := make([]byte, to-start)
-	if m, err := f.ReadAt(data, start); err != nil {
-		if err != io.EOF {
+	var all []span // the last first
+	if n > 0 {
+		err := backward(f, from, to, nil, func(s span) bool {
+			all = append(all, span{bytes.Clone(s.text), s.end})
+			return len(all) < n
+		})
+		if err != nil {
 			return nil, err
 		}
-		data = data[:m] // truncated meanwhile
 	}
-	var all []span
+	for i, j := 0, len(all)-1; i < j; i, j = i+1, j-1 {
+		all[i], all[j] = all[j], all[i]
+	}
+	return all, nil
+}
+
+// backward gives the lines of f between from and to to take, the last one first,
+// until it returns false. What isn't wanted isn't read. The text is valid during
+// the call only. Lines without the needle may be left out.
+func backward(f io.ReaderAt, from, to int64, needle []byte, take func(span) bool) error {
+	size := smallBlock
+	buf := make([]byte, size)
+	var spans []span
+	for to > from {
+		start := max(from, to-int64(size))
+		data := buf[:to-start]
+		if n, err := f.ReadAt(data, start); err != nil {
+			if !errors.Is(err, io.EOF) {
+				return err
+			}
+			data = data[:n] // truncated meanwhile
+		}
+		head, ok := 0, true
+		if start > from {
+			head, ok = lineBegin(data)
+		}
+		if size < largeBlock {
+			size *= 4
+			buf = make([]byte, size) // data keeps the old one
+		}
+		if !ok {
+			continue
+		}
+		if bytes.Contains(data[head:], needle) {
+			spans = cutAll(spans[:0], data[head:], start+int64(head))
+			for i := len(spans) - 1; i >= 0; i-- {
+				if !take(spans[i]) {
+					return nil
+				}
+			}
+		}
+		to = start + int64(head)
+	}
+	return nil
+}
+
+// lineBegin finds the first place in a block, whose end is one of a line, where a
+// line begins. Of an over-long line it is where its last piece does. false: the
+// block is too small to tell.
+func lineBegin(data []byte) (int, bool) {
+	if len(data) == 0 {
+		return 0, true
+	}
+	if i := bytes.IndexByte(data[:len(data)-1], '\n'); i >= 0 {
+		return i + 1, true
+	}
+	if len(data) <= maxLine+utf8.UTFMax {
+		return 0, false
+	}
+	i := len(data) - maxLine
+	for n := 0; n < utf8.UTFMax-1 && !utf8.RuneStart(data[i]); n++ {
+		i++
+	}
+	return i, true
+}
+
+// cutAll appends the lines of data, which begins at start.
+func cutAll(spans []span, data []byte, start int64) []span {
 	for len(data) > 0 {
 		text, used := cutLine(data, true)
 		start += int64(used)
-		all = append(all, span{text, start})
+		spans = append(spans, span{text, start})
 		data = data[used:]
 	}
-	return all[max(0, len(all)-n):], nil
-}
-
-// seekBack finds where the last n lines before to begin.
-func seekBack(f io.ReaderAt, from, to int64, n int) (int64, error) {
-	var block [16 << 10]byte
-	bound := to // the end of the line we are in
-	for pos := to; pos > from; {
-		size := min(int64(len(block)), pos-from)
-		pos -= size
-		m, err := f.ReadAt(block[:size], pos)
-		if err != nil && err != io.EOF {
-			return 0, err
-		}
-		for i := m - 1; i >= 0; i-- {
-			at := pos + int64(i) + 1 // behind this byte
-			if block[i] != '\n' && bound-at <= maxLine || at == to {
-				continue
-			}
-			if n--; n == 0 {
-				return at, nil
-			}
-			bound = at
-		}
-	}
-	return from, nil
+	return spans
 }
 
 // cutLine takes the first line from data: its text without the newline, and how
@@ -90,19 +133,57 @@ func cutLine(data []byte, last bool) (text []byte, used int) {
 	return data[:n], n
 }
 
-// clock tells the times of a file's lines.
-type clock struct {
-	index    []IndexEntry
-	inode    uint64
-	fallback time.Time // the file's time, when the index knows nothing
+// lineReader reads lines forward. Its buffer is small, because there is one per
+// source, and grows with the lines.
+type lineReader struct {
+	in     io.Reader
+	needle []byte // lines without it may be left out
+	buf    []byte
+	r, w   int   // what is in buf
+	off    int64 // of buf[r]
+	err    error // why there is no more
 }
 
-// at is when the file had end bytes: the first time the index knows it to be that long.
-func (c clock) at(end int64) time.Time {
-	for _, e := range c.index {
-		if e.Inode == c.inode && e.Offset >= end {
-			return e.Time
+// next is the next line, valid until the call after it; io.EOF after the last one.
+func (l *lineReader) next() (span, error) {
+	for {
+		l.skip()
+		text, used := cutLine(l.buf[l.r:l.w], l.err != nil)
+		if used > 0 {
+			l.r += used
+			l.off += int64(used)
+			return span{text, l.off}, nil
 		}
+		if l.err != nil {
+			return span{}, l.err
+		}
+		l.fill()
 	}
-	return c.fallback
+}
+
+// skip passes over whole lines that can't be wanted.
+func (l *lineReader) skip() {
+	data := l.buf[l.r:l.w]
+	if len(l.needle) == 0 {
+		return
+	}
+	if i := bytes.Index(data, l.needle); i >= 0 {
+		data = data[:i]
+	}
+	n := bytes.LastIndexByte(data, '\n') + 1
+	l.r += n
+	l.off += int64(n)
+}
+
+func (l *lineReader) fill() {
+	if l.r > 0 {
+		l.w = copy(l.buf, l.buf[l.r:l.w])
+		l.r = 0
+	}
+	if l.w == len(l.buf) {
+		l.buf = append(make([]byte, 0, max(smallBlock, 2*l.w)), l.buf...)[:max(smallBlock, 2*l.w)]
+	}
+	n, err := l.in.Read(l.buf[l.w:])
+	l.w += n
+	l.err = err
 }

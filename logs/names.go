@@ -62,6 +62,14 @@ func packedName(name, path string) bool {
 	return len(name) == len(prefix)+len(rotatedStamp)+len(ext)+len(packedExt)
 }
 
+// plainName is a rotated file's name without the compression.
+func plainName(name, path string) string {
+	if packedName(name, path) {
+		return name[:len(name)-len(packedExt)]
+	}
+	return name
+}
+
 // listFolder is the sorted list of names in a folder; none if it can't be read.
 func listFolder(dir string) []string {
 	f, err := os.Open(dir)

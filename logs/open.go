@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,6 +33,7 @@ type opened struct {
 	id       fileID
 	path     string // where the file really is; "" when it can't be rotated
 	size     int64
+	written  time.Time // last; when it is new, that is now
 	readable bool
 	append   bool // can only be appended to
 }
@@ -198,7 +200,7 @@ func (o opened) examine(path string) (opened, error) {
 		unix.Close(o.fd)
 		return opened{}, err
 	}
-	o.id, o.size = idOf(&st), st.Size
+	o.id, o.size, o.written = idOf(&st), st.Size, time.Unix(st.Mtim.Unix())
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
 		o.path = path

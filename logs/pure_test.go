@@ -119,7 +119,7 @@ func TestIndexEndOfBurst(t *testing.T) {
 	x.grown(7, 10, start)
 	x.grown(7, 20, start.Add(time.Millisecond))
 	x.grown(7, 30, start.Add(time.Hour))
-	c := clock{x.list(), 7, time.Time{}}
+	c := newClock(&Source{Index: x.list()}, 7, 30, start, start)
 	for end, want := range map[int64]time.Duration{10: 0, 20: time.Millisecond, 30: time.Hour} {
 		if got := c.at(end).Sub(start); got != want {
 			t.Errorf("offset %d: %v, want %v", end, got, want)

@@ -18,6 +18,31 @@ func texts(lines []Line) (all []string) {
 	return all
 }
 
+// tail is the last n lines of every source.
+func tail(t testing.TB, sources []Source, n int) ([]Line, *Follower) {
+	t.Helper()
+	lines, f, troubles := find(t, sources, Query{Last: n})
+	for _, err := range troubles {
+		t.Error(err)
+	}
+	return lines, f
+}
+
+// find collects what a search shows.
+func find(t testing.TB, sources []Source, q Query) (lines []Line, f *Follower, troubles []error) {
+	t.Helper()
+	f, err := Search(sources, q, func(err error) { troubles = append(troubles, err) }, func(l Line) error {
+		l.Text = bytes.Clone(l.Text)
+		lines = append(lines, l)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return lines, f, troubles
+}
+
 func put(t testing.TB, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -69,11 +94,7 @@ func TestTail(t *testing.T) {
 				put(t, strings.Replace(path, "a.log", fmt.Sprintf("a-2026-01-0%dT00-00-00.000.log", i+1), 1), text)
 			}
 			put(t, path, tt.text)
-			lines, f, err := Tail([]Source{{Path: path}}, tt.n)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer f.Close()
+			lines, _ := tail(t, []Source{{Path: path}}, tt.n)
 			if got := texts(lines); !slices.Equal(got, tt.want) {
 				t.Errorf("got %.200q, want %.200q", got, tt.want)
 			}
@@ -108,11 +129,7 @@ func TestTailMergesByTime(t *testing.T) {
 	if err := os.Chtimes(c, old, old); err != nil {
 		t.Fatal(err)
 	}
-	lines, f, err := Tail([]Source{{App: "a", Path: a, Index: sa.Index()}, {App: "b", Path: b, Index: sb.Index()}, {App: "c", Path: c}, {App: "none", Path: filepath.Join(dir, "none")}}, 10)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
+	lines, _ := tail(t, []Source{{App: "a", Path: a, Index: sa.Index()}, {App: "b", Path: b, Index: sb.Index()}, {App: "c", Path: c}, {App: "none", Path: filepath.Join(dir, "none")}}, 10)
 	if got, want := strings.Join(texts(lines), " "), "old 1 2 3 4444 5 6 7"; got != want {
 		t.Errorf("order %q, want %q", got, want)
 	}
@@ -125,11 +142,7 @@ func TestTailShowsASharedFileOnce(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "a.log")
 	put(t, path, "x\n")
-	lines, f, err := Tail([]Source{{App: "a", Path: path}, {App: "b", Path: path}, {Path: "/dev/null"}, {Path: "/dev/stdout"}, {}}, 5)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
+	lines, f := tail(t, []Source{{App: "a", Path: path}, {App: "b", Path: path}, {Path: "/dev/null"}, {Path: "/dev/stdout"}, {}}, 5)
 	if len(lines) != 1 || lines[0].Source.App != "a" {
 		t.Errorf("lines %+v", lines)
 	}
@@ -157,11 +170,7 @@ func TestFollow(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "a.log")
 	put(t, path, "shown\n")
-	lines, f, err := Tail([]Source{{Path: path}}, 5)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
+	lines, f := tail(t, []Source{{Path: path}}, 5)
 	if len(lines) != 1 {
 		t.Fatalf("tail %q", texts(lines))
 	}
@@ -206,11 +215,7 @@ func TestFollowAcrossRotations(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.log")
 	p, _ := startPump(t)
 	s, w := openStream(t, p, Target{Path: path, Rotation: Rotation{MaxSize: 1000}})
-	_, f, err := Tail([]Source{{Path: path}}, 5)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
+	_, f := tail(t, []Source{{Path: path}}, 5)
 	next := 0
 	check := func(l Line) error {
 		if string(l.Text)+"\n" != string(numbered(next)) {
@@ -261,11 +266,7 @@ func TestFollowWhenTheOldFileIsGone(t *testing.T) {
 	}
 	put(t, rotated(1), "old\n")
 	put(t, path, "1\n")
-	_, f, err := Tail([]Source{{Path: path}}, 5)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
+	_, f := tail(t, []Source{{Path: path}}, 5)
 	appendTo(t, path, "2\n")
 	os.Remove(rotated(1))
 	os.Remove(path)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -53,8 +54,7 @@ func (s *Stream) between(from, to Mark, n int) (lines []string, e error) {
 			return nil, nil
 		}
 	}
-	tail := &tailFiles{source: &Source{Path: path}, want: n}
-	for i := last; i >= first && len(tail.lines) < n; i-- {
+	for i := last; i >= first && len(lines) < n; i-- {
 		from, to := int64(0), int64(math.MaxInt64)
 		if i == first {
 			from = begin
@@ -62,25 +62,28 @@ func (s *Stream) between(from, to Mark, n int) (lines []string, e error) {
 		if i == last {
 			to = end
 		}
-		if err := tail.part(files[i].path, from, to); err != nil {
+		spans, err := files[i].lastSpans(from, to, n-len(lines))
+		if err != nil {
 			return nil, err
 		}
+		for _, s := range slices.Backward(spans) {
+			lines = append(lines, string(s.text))
+		}
 	}
-	for _, l := range tail.ordered() {
-		lines = append(lines, string(l.Text))
-	}
+	slices.Reverse(lines)
 	return lines, nil
 }
 
-// part adds the lines of a part of a file.
-func (t *tailFiles) part(path string, from, to int64) error {
-	f, st, err := openLog(path)
-	if f == nil {
-		return err
+// lastSpans reads a part of a file. A run whose last words are compressed by now is
+// long over: they aren't worth unpacking.
+func (f keptFile) lastSpans(from, to int64, n int) ([]span, error) {
+	file, st, err := openLog(f.path)
+	if file == nil {
+		return nil, err
 	}
-	defer f.Close()
+	defer file.Close()
 	to = min(to, st.Size)
-	return t.add(f, st, min(from, to), to)
+	return lastSpans(file, min(from, to), to, n)
 }
 
 // kept is the files of a log, the oldest first.
@@ -95,6 +98,9 @@ type keptFile struct {
 func keptFiles(path string) (files kept) {
 	dir := filepath.Dir(path)
 	for _, name := range append(rotatedNames(listFolder(dir), path), filepath.Base(path)) {
+		if name != filepath.Base(path) && packedName(name, path) {
+			continue
+		}
 		var st unix.Stat_t
 		if full := filepath.Join(dir, name); unix.Stat(full, &st) == nil {
 			files = append(files, keptFile{full, st.Ino, st.Size})

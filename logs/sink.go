@@ -43,7 +43,11 @@ type trouble struct {
 }
 
 func newSink(o opened, t Target) *sink {
-	return &sink{opened: o, target: t, off: o.size}
+	k := &sink{opened: o, target: t, off: o.size}
+	if k.kind == kindFile {
+		k.index.grown(k.id.ino, k.off, o.written)
+	}
+	return k
 }
 
 // spliced: bytes go there without passing our memory.

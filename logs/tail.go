@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -21,19 +22,36 @@ type Source struct {
 	Index []IndexEntry `json:"index,omitempty"`
 }
 
-// Line is one line of a source, without its newline; a line longer than 64 KiB comes in pieces.
+// Line is one line of a source, without its newline; a line longer than 64 KiB
+// comes in pieces. The text is valid during the call that shows it.
 type Line struct {
 	Source *Source
-	Time   time.Time // from the index, or the file's times; approximate
+	Time   time.Time // its own, else from the index, else estimated
 	Text   []byte
 }
 
-// Tail is the last n lines of every source, merged by time, oldest first. Only the
-// ends of files are read, rotated ones too when the newest has too few lines. A
-// file that several sources share is shown once, under the first of them; one
-// that doesn't exist (yet) or isn't a regular file has no lines.
-func Tail(sources []Source, n int) ([]Line, *Follower, error) {
-	f := &Follower{now: time.Now, buf: make([]byte, maxLine+1)}
+// Query says which lines are wanted.
+type Query struct {
+	Last  int            // of each source, the last so many of those that fit the rest; negative: all of them
+	Since time.Time      // zero: from the beginning
+	Until time.Time      // zero: to the end
+	Match *regexp.Regexp // nil: every line
+}
+
+// fits says that a time is within the bounds.
+func (q *Query) fits(t time.Time) bool { return !t.Before(q.Since) && !q.after(t) }
+
+func (q *Query) after(t time.Time) bool { return !q.Until.IsZero() && t.After(q.Until) }
+
+// Search shows what the sources have of a query, merged by time, oldest first, and
+// returns the Follower that goes on from there. Of files, rotated and compressed
+// ones too, only what can be wanted is read; with a negative Last lines are shown as
+// they are read, however many, else they are collected. A file that several sources
+// share is shown once, under the first of them; one that doesn't exist (yet) or
+// isn't a regular file has no lines. A file that can't be read is told to trouble,
+// once, and doesn't hurt the others. The error is show's.
+func Search(sources []Source, q Query, trouble func(error), show func(Line) error) (*Follower, error) {
+	f := &Follower{now: time.Now, buf: make([]byte, maxLine+1), trouble: once(trouble), match: newMatcher(q.Match)}
 	seen := map[fileID]bool{}
 	for i := range sources {
 		t := &reading{source: &sources[i], path: realPath(sources[i].Path)}
@@ -42,23 +60,32 @@ func Tail(sources []Source, n int) ([]Line, *Follower, error) {
 			continue
 		}
 		if err := t.open(seen); err != nil {
-			f.Close()
-			return nil, nil, err
+			f.trouble(err)
 		}
 	}
-	lines, err := f.show(n)
-	if err != nil {
+	if err := f.search(q, show); err != nil {
 		f.Close()
-		return nil, nil, err
+		return nil, err
 	}
-	return lines, f, nil
+	return f, nil
 }
 
-// show reads and merges the last lines. Each folder is read once, after all the
+// once tells each error once, and not more of them than anyone would read.
+func once(trouble func(error)) func(error) {
+	told := map[string]bool{}
+	return func(err error) {
+		if text := err.Error(); !told[text] && len(told) < 1000 {
+			told[text] = true
+			trouble(err)
+		}
+	}
+}
+
+// search finds the files of each source. Each folder is read once, after all the
 // newest files have been opened, so that none is missed that is rotated meanwhile.
-func (f *Follower) show(n int) ([]Line, error) {
+func (f *Follower) search(q Query, show func(Line) error) error {
 	folders := map[string][]string{}
-	var all []Line
+	var all []*trail
 	for _, t := range f.readings {
 		if t.skip {
 			continue
@@ -67,19 +94,28 @@ func (f *Follower) show(n int) ([]Line, error) {
 		if _, ok := folders[dir]; !ok {
 			folders[dir] = listFolder(dir)
 		}
-		lines, err := t.show(folders[dir], n)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, lines...)
+		all = append(all, t.trail(folders[dir]))
 	}
-	return merge(all), nil
+	s := &search{Query: q, match: f.match, trouble: f.trouble}
+	if q.Last < 0 {
+		return s.stream(all, show)
+	}
+	return s.last(all, show)
 }
 
-// merge orders by time what is ordered within each source.
-func merge(lines []Line) []Line {
+// last collects the last lines of every source and merges them.
+func (s *search) last(all []*trail, show func(Line) error) error {
+	var lines []Line
+	for _, t := range all {
+		lines = append(lines, s.lastOf(t)...)
+	}
 	slices.SortStableFunc(lines, func(a, b Line) int { return a.Time.Compare(b.Time) })
-	return lines
+	for _, l := range lines {
+		if err := show(l); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // readable: not nowhere, and not a name that means another file in each process.
@@ -99,7 +135,7 @@ func realPath(path string) string {
 // openLog opens a regular file for reading; nil for what isn't one or isn't there.
 func openLog(path string) (*os.File, *unix.Stat_t, error) {
 	fd, err := openAt(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENXIO) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ENOTDIR) {
 		return nil, nil, nil
 	}
 	if err != nil {
@@ -111,56 +147,4 @@ func openLog(path string) (*os.File, *unix.Stat_t, error) {
 		return nil, nil, err
 	}
 	return os.NewFile(uintptr(fd), path), &st, nil
-}
-
-// tailFiles reads the last n lines of a log from its files, newest first.
-type tailFiles struct {
-	source *Source
-	lines  []Line // newest first
-	want   int
-}
-
-// add reads what is still missing from the end of one file, between from and to.
-func (t *tailFiles) add(f *os.File, st *unix.Stat_t, from, to int64) error {
-	spans, err := lastSpans(f, from, to, t.want-len(t.lines))
-	if err != nil {
-		return err
-	}
-	c := clock{t.source.Index, st.Ino, time.Unix(st.Mtim.Unix())}
-	for _, s := range slices.Backward(spans) {
-		at := c.at(s.end)
-		if n := len(t.lines); n > 0 && at.After(t.lines[n-1].Time) {
-			at = t.lines[n-1].Time // never later than the line after it
-		}
-		t.lines = append(t.lines, Line{t.source, at, s.text})
-	}
-	return nil
-}
-
-// addRotated goes back through the rotated files, oldest first in names.
-func (t *tailFiles) addRotated(dir string, names []string) error {
-	for _, name := range slices.Backward(names) {
-		if len(t.lines) >= t.want {
-			break
-		}
-		f, st, err := openLog(filepath.Join(dir, name))
-		if err != nil {
-			return err
-		}
-		if f == nil {
-			continue // removed meanwhile, being too old
-		}
-		err = t.add(f, st, 0, st.Size)
-		f.Close()
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// ordered is the lines oldest first.
-func (t *tailFiles) ordered() []Line {
-	slices.Reverse(t.lines)
-	return t.lines
 }

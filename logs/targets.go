@@ -131,6 +131,7 @@ func (p *Pump) rotate(k *sink) error {
 		unix.FcntlInt(uintptr(fd), unix.F_SETFL, unix.O_APPEND)
 	}
 	k.index.renewed(k.id.ino)
+	k.index.grown(k.id.ino, 0, p.now())
 	k.rotations++
 	k.rotated, k.due = p.now(), 0
 	p.tellRotated(k)
