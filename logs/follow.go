@@ -1,6 +1,7 @@
 package logs
 
 import (
+	"context"
 	"io"
 	"os"
 	"path/filepath"
@@ -17,6 +18,7 @@ const partialAge = time.Second
 // Follower goes on where Search stopped, across rotations, without losing a line.
 // It is for one goroutine, and has none of its own.
 type Follower struct {
+	ctx      context.Context // the search's
 	now      func() time.Time
 	readings []*reading
 	buf      []byte
@@ -193,7 +195,7 @@ func (f *Follower) through(t *reading, p *part, st *unix.Stat_t, show func(Line)
 	end := time.Unix(st.Mtim.Unix())
 	p.clock = newClock(t.source, 0, 0, end, end)
 	var shown error
-	s := &search{match: f.match}
+	s := &search{ctx: f.ctx, match: f.match}
 	err := s.forward(p, 0, func(x span, at time.Time) bool {
 		shown = show(Line{t.source, at, x.text})
 		return shown == nil

@@ -31,7 +31,7 @@ func tail(t testing.TB, sources []Source, n int) ([]Line, *Follower) {
 // find collects what a search shows.
 func find(t testing.TB, sources []Source, q Query) (lines []Line, f *Follower, troubles []error) {
 	t.Helper()
-	f, err := Search(sources, q, func(err error) { troubles = append(troubles, err) }, func(l Line) error {
+	f, err := Search(t.Context(), sources, q, func(err error) { troubles = append(troubles, err) }, func(l Line) error {
 		l.Text = bytes.Clone(l.Text)
 		lines = append(lines, l)
 		return nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"container/heap"
+	"context"
 	"errors"
 	"io"
 	"slices"
@@ -13,16 +14,46 @@ import (
 // search is a query being answered.
 type search struct {
 	Query
+	ctx     context.Context
 	match   matcher
 	trouble func(error)
+}
+
+func (s *search) answer(all []*trail, show func(Line) error) error {
+	if s.Last < 0 {
+		return s.stream(all, show)
+	}
+	return s.last(all, show)
+}
+
+// tell tells of an error, unless it is that the search was given up.
+func (s *search) tell(err error) {
+	if s.ctx.Err() == nil {
+		s.trouble(err)
+	}
+}
+
+// last collects the last lines of every source and merges them.
+func (s *search) last(all []*trail, show func(Line) error) error {
+	var lines []Line
+	for _, t := range all {
+		lines = append(lines, s.lastOf(t)...)
+	}
+	slices.SortStableFunc(lines, func(a, b Line) int { return a.Time.Compare(b.Time) })
+	for _, l := range lines {
+		if err := show(l); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // lastOf is the last lines of one log, oldest first. Its files are read from the
 // newest back, only as far as needed.
 func (s *search) lastOf(t *trail) []Line {
 	var lines []Line // newest first
-	for i := t.count() - 1; i >= 0 && len(lines) < s.Last && !t.older(i, s.Since); i-- {
-		p, err := t.open(i)
+	for i := t.count() - 1; i >= 0 && len(lines) < s.Last && s.ctx.Err() == nil && !t.older(i, s.Since); i-- {
+		p, err := t.open(s.ctx, i)
 		if err == nil && p != nil {
 			switch {
 			case s.after(p.clock.begin): // nothing in it is old enough
@@ -34,7 +65,7 @@ func (s *search) lastOf(t *trail) []Line {
 			t.close(p)
 		}
 		if err != nil {
-			s.trouble(err)
+			s.tell(err)
 		}
 	}
 	slices.Reverse(lines)
@@ -55,7 +86,7 @@ func (s *search) lastPlain(t *trail, p *part, lines []Line) ([]Line, error) {
 			return lines, p.broken(err)
 		}
 	}
-	err = backward(p.file, from, to, s.match.needle, func(x span) bool {
+	err = backward(p.in, from, to, s.match.needle, func(x span) bool {
 		if !s.match.match(x.text) {
 			return true
 		}
@@ -173,7 +204,7 @@ func (c *cursor) advance() bool {
 		x, err := c.lines.next()
 		if err != nil {
 			if !errors.Is(err, io.EOF) {
-				c.trouble(c.part.broken(err))
+				c.tell(c.part.broken(err))
 			}
 			c.close()
 			continue
@@ -199,11 +230,11 @@ func (c *cursor) advance() bool {
 
 // open opens the next part that can be read, at the first line that can fit.
 func (c *cursor) open() bool {
-	for c.next < c.trail.count() {
-		p, err := c.trail.open(c.next)
+	for c.next < c.trail.count() && c.ctx.Err() == nil {
+		p, err := c.trail.open(c.ctx, c.next)
 		c.next++
 		if err != nil {
-			c.trouble(err)
+			c.tell(err)
 		}
 		if p == nil {
 			continue
@@ -218,7 +249,7 @@ func (c *cursor) open() bool {
 			in, err = p.reader(from)
 		}
 		if err != nil {
-			c.trouble(err)
+			c.tell(err)
 			c.close()
 			continue
 		}

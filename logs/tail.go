@@ -1,12 +1,12 @@
 package logs
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -49,9 +49,9 @@ func (q *Query) after(t time.Time) bool { return !q.Until.IsZero() && t.After(q.
 // they are read, however many, else they are collected. A file that several sources
 // share is shown once, under the first of them; one that doesn't exist (yet) or
 // isn't a regular file has no lines. A file that can't be read is told to trouble,
-// once, and doesn't hurt the others. The error is show's.
-func Search(sources []Source, q Query, trouble func(error), show func(Line) error) (*Follower, error) {
-	f := &Follower{now: time.Now, buf: make([]byte, maxLine+1), trouble: once(trouble), match: newMatcher(q.Match)}
+// once, and doesn't hurt the others. The error is show's, or that of ctx.
+func Search(ctx context.Context, sources []Source, q Query, trouble func(error), show func(Line) error) (*Follower, error) {
+	f := &Follower{ctx: ctx, now: time.Now, buf: make([]byte, maxLine+1), trouble: once(trouble), match: newMatcher(q.Match)}
 	seen := map[fileID]bool{}
 	for i := range sources {
 		t := &reading{source: &sources[i], path: realPath(sources[i].Path)}
@@ -96,26 +96,12 @@ func (f *Follower) search(q Query, show func(Line) error) error {
 		}
 		all = append(all, t.trail(folders[dir]))
 	}
-	s := &search{Query: q, match: f.match, trouble: f.trouble}
-	if q.Last < 0 {
-		return s.stream(all, show)
+	s := &search{Query: q, ctx: f.ctx, match: f.match, trouble: f.trouble}
+	err := s.answer(all, show)
+	if f.ctx.Err() != nil {
+		return f.ctx.Err()
 	}
-	return s.last(all, show)
-}
-
-// last collects the last lines of every source and merges them.
-func (s *search) last(all []*trail, show func(Line) error) error {
-	var lines []Line
-	for _, t := range all {
-		lines = append(lines, s.lastOf(t)...)
-	}
-	slices.SortStableFunc(lines, func(a, b Line) int { return a.Time.Compare(b.Time) })
-	for _, l := range lines {
-		if err := show(l); err != nil {
-			return err
-		}
-	}
-	return nil
+	return err
 }
 
 // readable: not nowhere, and not a name that means another file in each process.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -28,6 +29,7 @@ type trail struct {
 // part is one of these files.
 type part struct {
 	file   *os.File
+	in     io.ReaderAt // the file, for as long as it is wanted
 	packed bool
 	to     int64 // what is behind that isn't ours to read
 	clock  *clock
@@ -66,14 +68,15 @@ func (t *trail) endOf(i int) time.Time {
 
 // open opens a part; nil if it was removed meanwhile, being too old. The caller
 // closes it.
-func (t *trail) open(i int) (*part, error) {
+func (t *trail) open(ctx context.Context, i int) (*part, error) {
 	if i == len(t.names) {
-		return t.openLive()
+		return t.openLive(ctx)
 	}
 	p, st, err := openRotated(t.path, t.names[i])
 	if p == nil {
 		return nil, err
 	}
+	p.in = untilDone{ctx, p.file}
 	p.clock = newClock(t.source, st.Ino, p.to, t.begin(i, p), time.Unix(st.Mtim.Unix()))
 	if p.packed {
 		p.clock.size = unpackedSize(p.file, st.Size)
@@ -81,12 +84,12 @@ func (t *trail) open(i int) (*part, error) {
 	return p, nil
 }
 
-func (t *trail) openLive() (*part, error) {
+func (t *trail) openLive(ctx context.Context) (*part, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(t.live.Fd()), &st); err != nil {
 		return nil, err
 	}
-	p := &part{file: t.live, to: min(t.to, st.Size)}
+	p := &part{file: t.live, in: untilDone{ctx, t.live}, to: min(t.to, st.Size)}
 	p.clock = newClock(t.source, st.Ino, p.to, t.begin(len(t.names), p), time.Unix(st.Mtim.Unix()))
 	return p, nil
 }
@@ -122,19 +125,32 @@ func openRotated(path, name string) (*part, *unix.Stat_t, error) {
 	if file == nil {
 		return nil, nil, err
 	}
-	return &part{file: file, packed: packed, to: st.Size}, st, nil
+	return &part{file: file, in: file, packed: packed, to: st.Size}, st, nil
 }
 
 // reader reads the part's lines from a place on; a compressed one only from its beginning.
 func (p *part) reader(from int64) (io.Reader, error) {
 	if !p.packed {
-		return io.NewSectionReader(p.file, from, p.to-from), nil
+		return io.NewSectionReader(p.in, from, p.to-from), nil
 	}
-	z, err := gzip.NewReader(bufio.NewReaderSize(p.file, smallBlock))
+	z, err := gzip.NewReader(bufio.NewReaderSize(io.NewSectionReader(p.in, 0, p.to), smallBlock))
 	if err != nil {
 		return nil, p.broken(err)
 	}
 	return z, nil
+}
+
+// untilDone is a file that can't be read any more when ctx is done.
+type untilDone struct {
+	ctx context.Context
+	io.ReaderAt
+}
+
+func (u untilDone) ReadAt(b []byte, off int64) (int, error) {
+	if err := u.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return u.ReaderAt.ReadAt(b, off)
 }
 
 // broken explains an error of reading.
@@ -157,7 +173,7 @@ func (p *part) seek(t time.Time) (from, to int64, err error) {
 	buf := make([]byte, 2*maxLine+2)
 	for high-low > largeBlock/2 {
 		middle := low + (high-low)/2
-		n, err := p.file.ReadAt(buf[:min(int64(len(buf)), p.to-middle)], middle)
+		n, err := p.in.ReadAt(buf[:min(int64(len(buf)), p.to-middle)], middle)
 		if n == 0 {
 			return from, to, err
 		}

@@ -1,0 +1,118 @@
+package cmd
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+
+	"gopm/daemon/api"
+	"gopm/logs"
+)
+
+// errGone: what was followed has been deleted.
+var errGone = errors.New("deleted")
+
+// logView shows logs: what was there first, then what comes.
+type logView struct {
+	*cli
+	options  logOptions
+	query    logs.Query
+	what     string
+	line     *linePrinter
+	begun    bool
+	troubled bool
+	places   []logPlace // by the position the daemon gave each source
+	readers  []*logs.Follower
+}
+
+// logPlace says which follower reads a source; a nil one is not shown.
+type logPlace struct {
+	reader *logs.Follower
+	index  int
+}
+
+func newLogView(c *cli, o logOptions, q logs.Query, what string) *logView {
+	line := &linePrinter{cli: c, options: o, out: bufio.NewWriterSize(c.out, 64<<10), live: isTerminal(c.out)}
+	return &logView{cli: c, options: o, query: q, what: what, line: line}
+}
+
+// event prints what an event of the stream brings.
+func (v *logView) event(ctx context.Context, e api.LogEvent) error {
+	if len(e.Sources) > 0 || !v.begun {
+		if err := v.open(ctx, e.Sources); err != nil {
+			return err
+		}
+	}
+	for _, i := range e.Grown {
+		if i >= len(v.places) || v.places[i].reader == nil {
+			continue
+		}
+		if err := v.places[i].reader.Read(v.places[i].index, v.line.print); err != nil {
+			return err
+		}
+	}
+	return v.line.out.Flush()
+}
+
+// open begins to show some sources: what the query asks of them.
+func (v *logView) open(ctx context.Context, found []api.LogSource) error {
+	var shown []logs.Source
+	at := len(v.places)
+	for _, s := range found {
+		place := logPlace{index: -1}
+		if s.Err && !v.options.onlyOut || !s.Err && !v.options.onlyErr {
+			place.index = len(shown)
+			shown = append(shown, source(s))
+		}
+		v.places = append(v.places, place)
+	}
+	v.line.known(shown)
+	v.header()
+	reader, err := logs.Search(ctx, shown, v.query, v.trouble, v.line.print)
+	if err != nil {
+		return err
+	}
+	v.readers = append(v.readers, reader)
+	for i := range v.places[at:] {
+		if v.places[at+i].index >= 0 {
+			v.places[at+i].reader = reader
+		}
+	}
+	return nil
+}
+
+// header says what is shown, as pm2 does.
+func (v *logView) header() {
+	first := !v.begun
+	v.begun = true
+	if !first || v.options.raw || v.options.json {
+		return
+	}
+	if v.query.Last < 0 {
+		fmt.Fprintf(v.line.out, "[TAILING] Tailing all lines since %s for [%s] processes\n", v.query.Since.Format("2006-01-02 15:04:05"), v.what)
+		return
+	}
+	fmt.Fprintf(v.line.out, "[TAILING] Tailing last %d lines for [%s] processes (change the value with --lines option)\n", v.query.Last, v.what)
+}
+
+// trouble notes a log that can't be read; the others are shown.
+func (v *logView) trouble(err error) {
+	v.troubled = true
+	v.warn("gopm: %v", err)
+}
+
+func source(s api.LogSource) logs.Source {
+	src := logs.Source{App: s.App, ID: s.ID, Err: s.Err, Path: s.Path}
+	for _, e := range s.Index {
+		src.Index = append(src.Index, logs.IndexEntry{Inode: e.Inode, Offset: e.Offset, Time: e.Time})
+	}
+	return src
+}
+
+func (v *logView) close() {
+	v.line.out.Flush()
+	for _, r := range v.readers {
+		r.Close()
+	}
+}
