@@ -49,7 +49,7 @@ func (p *Pump) tellRotated(k *sink) {
 		return
 	}
 	for _, s := range p.streams {
-		if s.sink != k {
+		if !s.writes(k) {
 			continue
 		}
 		for _, u := range *subs {

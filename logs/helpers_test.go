@@ -38,6 +38,8 @@ func TestMain(m *testing.M) {
 		}
 	case "stdout":
 		os.Exit(stdoutChild())
+	case "stamper":
+		os.Exit(stamperChild())
 	case "filesize":
 		os.Exit(fileSizeChild())
 	}

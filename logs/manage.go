@@ -1,6 +1,7 @@
 package logs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,7 +31,7 @@ func (s *Stream) Reopen() error {
 func (s *Stream) Truncate() error {
 	return s.manage("empty", func() error {
 		s.pump.empty(s)
-		return s.pump.truncate(s.sink)
+		return s.each(s.pump.truncate)
 	})
 }
 
@@ -39,7 +40,7 @@ func (s *Stream) Truncate() error {
 func (s *Stream) Rotate() error {
 	return s.manage("rotate", func() error {
 		s.pump.empty(s)
-		return s.pump.rotateNow(s.sink)
+		return s.each(s.pump.rotateNow)
 	})
 }
 
@@ -54,21 +55,28 @@ func (s *Stream) manage(what string, f func() error) error {
 	return err
 }
 
-func (p *Pump) truncate(k *sink) error {
-	if k.kind != kindFile {
-		return nil
+// each does something to the stream's regular files, whatever comes of the first.
+func (s *Stream) each(f func(*sink) error) (err error) {
+	for i := range s.outs {
+		if k := s.outs[i].sink; k != nil && k.kind == kindFile {
+			err = cmp.Or(err, f(k))
+		}
 	}
+	return err
+}
+
+func (p *Pump) truncate(k *sink) error {
 	if err := unix.Ftruncate(k.fd, 0); err != nil {
 		return fmt.Errorf("cannot empty log %s: %w", k.target.Path, err)
 	}
-	k.off, k.mid = 0, false
+	k.off, k.mid, k.rest, k.due = 0, false, nil, 0
 	k.index.renewed(k.id.ino)
 	p.publishAll(k)
 	return nil
 }
 
 func (p *Pump) rotateNow(k *sink) error {
-	if k.kind != kindFile || k.path == "" || k.look() != nil || k.off == 0 {
+	if k.path == "" || k.look() != nil || k.off == 0 {
 		return nil
 	}
 	if since := p.now().Sub(k.rotated); since >= 0 && since < rotatedStep {

@@ -36,8 +36,14 @@ type Pump struct {
 	queue   queue
 	pace    pace
 	peeker  peeker
-	buf     []byte // everyone's scratch memory
+	scratch
 	closing bool
+}
+
+// scratch is everyone's memory.
+type scratch struct {
+	buf []byte // for what is read
+	out []byte // for lines as they are to be written
 }
 
 // queue is the streams that aren't armed in the poller, and those that wait for Grown.
@@ -45,6 +51,7 @@ type queue struct {
 	ready   []*Stream // have bytes
 	drained []*Stream // had bytes; to be armed after the pause
 	owing   []*Stream // have grown since Grown was last called
+	holding []*Stream // have the beginning of a line, for age
 }
 
 // NewPump starts the pump's goroutine. log is for the daemon's log (rate limited here).
@@ -67,7 +74,7 @@ func newPump(log func(format string, args ...any), now func() time.Time) (*Pump,
 		cmds: make(chan func(), 64), ended: make(chan struct{}),
 		sizes:   make(chan os.Signal, 1),
 		streams: map[int32]*Stream{}, sinks: map[fileID]*sink{}, past: map[string]*history{},
-		buf: make([]byte, 2*pipeChunk),
+		scratch: scratch{buf: make([]byte, 2*pipeChunk)},
 	}
 	// A write beyond RLIMIT_FSIZE is an error to be counted (EFBIG). The signal that
 	// comes with it would end the process; nobody needs to read the channel.
@@ -90,14 +97,14 @@ func (p *Pump) Open(t Target) (*Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	o, err := openTarget(t)
+	o, err := openTargets(t)
 	if err != nil {
 		unix.Close(fd)
 		return nil, err
 	}
 	s := &Stream{pump: p, fd: fd, size: pipeSize(fd)}
 	if e := p.do(context.Background(), func() { err = p.adopt(s, t, o) }); e != nil {
-		unix.Close(o.fd)
+		closeTargets(o)
 		err = e
 	}
 	if err != nil {
@@ -107,12 +114,14 @@ func (p *Pump) Open(t Target) (*Stream, error) {
 	return s, nil
 }
 
-func (p *Pump) adopt(s *Stream, t Target, o opened) error {
-	if err := p.attach(s, t, o); err != nil {
-		return err
+func (p *Pump) adopt(s *Stream, t Target, o []opened) error {
+	err := p.aim(s, t, o)
+	if err == nil {
+		err = p.poll.add(s.fd)
 	}
-	if err := p.poll.add(s.fd); err != nil {
-		p.release(s)
+	if err != nil {
+		p.release(s, &s.outs[0])
+		p.release(s, &s.outs[1])
 		return err
 	}
 	p.streams[int32(s.fd)] = s
@@ -152,7 +161,7 @@ func (p *Pump) run() {
 	fullest := 0
 	var waited time.Duration
 	for !p.closing {
-		slept, more := p.wait()
+		slept, more := p.wait(p.age())
 		waited += slept
 		p.commands()
 		eighths, stuck := p.round()
@@ -180,8 +189,9 @@ func (p *Pump) run() {
 }
 
 // wait queues the streams that have bytes and returns how long it slept, and
-// whether there may be more of them. It doesn't sleep while there is work.
-func (p *Pump) wait() (slept time.Duration, more bool) {
+// whether there may be more of them. It doesn't sleep while there is work, nor
+// beyond due, if that isn't zero.
+func (p *Pump) wait(due time.Time) (slept time.Duration, more bool) {
 	block := len(p.queue.ready) == 0 && len(p.queue.drained) == 0
 	var began time.Time
 	if block {
@@ -192,7 +202,10 @@ func (p *Pump) wait() (slept time.Duration, more bool) {
 		events = p.poll.soon()
 	}
 	if len(events) == 0 {
-		events = p.poll.wait(block, p.subs.grown.deadline(p.queue.owing))
+		if told := p.subs.grown.deadline(p.queue.owing); due.IsZero() || !told.IsZero() && told.Before(due) {
+			due = told
+		}
+		events = p.poll.wait(block, due)
 	}
 	more = len(events) == len(p.poll.events)
 	for _, ev := range events {
@@ -285,9 +298,10 @@ func (p *Pump) rearm() {
 // drop empties a stream's pipe and closes it.
 func (p *Pump) drop(s *Stream) {
 	p.empty(s)
-	s.lose(len(s.carry), p.now()) // a full FIFO's, else there is none
-	s.carry = nil
-	p.release(s)
+	s.lose(&s.outs[0], len(s.frame.held), p.now()) // a full FIFO's, else there is none
+	s.frame.hold(nil, time.Time{})
+	p.release(s, &s.outs[0])
+	p.release(s, &s.outs[1])
 	s.publish()
 	delete(p.streams, int32(s.fd))
 	s.mu.Lock()

@@ -30,6 +30,7 @@ type sink struct {
 	rotated   time.Time // when last
 	due       int64     // the size at which it is rotated because it is time to; 0 = it isn't
 	retry     time.Time // it isn't opened again before
+	looked    time.Time // when it was last seen at its path
 	unlimited time.Time // until then it isn't rotated
 }
 

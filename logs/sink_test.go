@@ -247,7 +247,7 @@ func TestFileThatCannotBeSpliced(t *testing.T) {
 	p, _ := startPump(t)
 	s, w := openStream(t, p, Target{Path: path, Rotation: Rotation{MaxSize: 1000}})
 	if err := p.do(context.Background(), func() {
-		unix.FcntlInt(uintptr(s.sink.fd), unix.F_SETFL, unix.O_APPEND)
+		unix.FcntlInt(uintptr(s.outs[0].sink.fd), unix.F_SETFL, unix.O_APPEND)
 	}); err != nil {
 		t.Fatal(err)
 	}

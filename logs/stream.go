@@ -6,8 +6,6 @@ import (
 	"os"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Target is where a stream goes.
@@ -35,11 +33,9 @@ type Stream struct {
 
 	// The pump's goroutine owns these.
 	target Target
-	sink   *sink
-	carry  []byte // the beginning of a line, when others write to the same file
-	skip   bool   // up to the next newline everything belongs to a dropped line
-	taken  int64  // from the pipe
-	count  dropped
+	outs   [2]outlet // the file, and the one of Also
+	frame  framer
+	taken  int64 // from the pipe
 	told   telling
 
 	mu   sync.Mutex // guards what follows; the pump writes, anyone reads
@@ -48,6 +44,14 @@ type Stream struct {
 	idx  *index
 	end  Mark      // of the file; zero if it isn't this stream's alone, or being written
 	busy time.Time // since when bytes are on their way; zero: none are
+}
+
+// outlet is one of the files a stream writes to.
+type outlet struct {
+	sink    *sink // nil: none
+	skip    bool  // up to the next newline everything belongs to a dropped line
+	refused error // why nothing can be written in this step
+	count   dropped
 }
 
 // dropped counts bytes that a file refused.
@@ -72,6 +76,9 @@ type Stats struct {
 // stalledAfter is how long a write may take before it is said to hang.
 const stalledAfter = time.Second
 
+// markWait bounds what a spawn waits for a disk that hangs.
+const markWait = time.Second
+
 // Mark is a place in a stream.
 type Mark struct {
 	Inode  uint64
@@ -90,9 +97,10 @@ func (s *Stream) ChildFile() (*os.File, error) {
 	return childFile(s.fd)
 }
 
-// Retarget changes the file; what is already in the pipe goes to the old one.
+// Retarget changes the files and how lines are written; what is already in the
+// pipe goes to the old ones.
 func (s *Stream) Retarget(t Target) error {
-	o, err := openTarget(t)
+	o, err := openTargets(t)
 	if err != nil {
 		return err
 	}
@@ -100,16 +108,16 @@ func (s *Stream) Retarget(t Target) error {
 	err = s.do(context.Background(), func() error {
 		taken = true
 		s.pump.empty(s)
-		return s.pump.attach(s, t, o)
+		return s.pump.aim(s, t, o)
 	})
 	if !taken {
-		unix.Close(o.fd)
+		closeTargets(o)
 	}
 	return err
 }
 
 // Flush returns when everything that was in the pipe at the call is in the file.
-// In a file that several streams write to, it ends a line that has no end yet.
+// Where lines are kept whole, it ends one that has no end yet.
 func (s *Stream) Flush(ctx context.Context) error {
 	return s.do(ctx, func() error {
 		if !s.pump.empty(s) {
@@ -144,14 +152,20 @@ func (s *Stream) Mark() (m Mark) {
 	if m != (Mark{}) {
 		return m
 	}
-	s.do(context.Background(), func() error {
+	ctx, cancel := context.WithTimeout(context.Background(), markWait)
+	defer cancel()
+	found := Mark{}
+	err := s.do(ctx, func() error {
 		s.pump.empty(s)
-		if k := s.sink; k.kind == kindFile {
-			m = Mark{Inode: k.id.ino, Offset: k.off}
+		if k := s.outs[0].sink; k.kind == kindFile {
+			found = Mark{Inode: k.id.ino, Offset: k.off}
 		}
 		return nil
 	})
-	return m
+	if err != nil {
+		return Mark{} // its disk hangs: there is no waiting for that before a spawn
+	}
+	return found
 }
 
 // Index is the sparse time index: at Time the file Inode had Offset bytes. At most
@@ -197,19 +211,41 @@ func (s *Stream) unsettle(now time.Time) {
 
 // publish copies what Stats and Index show.
 func (s *Stream) publish() {
-	k := s.sink
+	k := s.outs[0].sink
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.pub.Path, s.pub.Rotations = s.target.Path, k.rotations
-	s.pub.Bytes, s.pub.Dropped = s.taken-s.count.bytes, s.count.bytes
-	s.pub.Error = ""
-	if k.trouble.err != nil {
-		s.pub.Error = k.trouble.err.Error()
+	s.pub.Bytes, s.pub.Dropped = s.taken-s.outs[0].count.bytes, 0
+	s.pub.Error, s.pub.DroppedSince = "", ""
+	for i := range s.outs {
+		o := &s.outs[i]
+		s.pub.Dropped += o.count.bytes
+		s.pub.DroppedSince = max(s.pub.DroppedSince, o.count.since)
+		if o.sink != nil && o.sink.trouble.err != nil && s.pub.Error == "" {
+			s.pub.Error = o.sink.trouble.err.Error()
+			if i > 0 {
+				s.pub.Error = s.target.Also + ": " + s.pub.Error
+			}
+		}
 	}
-	s.pub.DroppedSince = s.count.since
 	s.idx, s.busy = &k.index, time.Time{}
 	s.end = Mark{}
-	if k.kind == kindFile && !k.append {
+	if k.kind == kindFile && !k.append && !s.framed() {
 		s.end = Mark{Inode: k.id.ino, Offset: k.off}
 	}
+}
+
+// framed says that this stream's lines have to be whole.
+func (s *Stream) framed() bool {
+	k := s.outs[0].sink
+	return s.outs[1].sink != nil || k.kind != kindNull && (s.frame.format != nil || k.streams > 1)
+}
+
+// part is the target of one of the stream's files.
+func (s *Stream) part(i int) Target {
+	t := s.target
+	if i > 0 {
+		t.Path = t.Also
+	}
+	return t
 }

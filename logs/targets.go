@@ -2,6 +2,7 @@ package logs
 
 import (
 	"errors"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -10,15 +11,76 @@ import (
 const (
 	retryAfter  = time.Second // after a rotation or reopening that failed
 	repeatAfter = time.Minute // before the daemon's log is told again
+	seekStep    = time.Second // between two looks whether a file is where it was
 )
 
 // errRemoved: a log file was deleted, and can't be created again.
 var errRemoved = errors.New("the file was removed and cannot be created again")
 
-// attach gives a stream the target o and lets go of the one it had. o was opened
-// elsewhere, because creating a file takes long when many do; if its name belongs
-// to another file by now (it was rotated), it is opened again.
-func (p *Pump) attach(s *Stream, t Target, o opened) error {
+// openTargets opens the file of a target, and the second one if it has one.
+func openTargets(t Target) ([]opened, error) {
+	o, err := openTarget(t)
+	if err != nil {
+		return nil, err
+	}
+	all := []opened{o}
+	if t.Also == "" || t.Also == os.DevNull {
+		return all, nil
+	}
+	t.Path = t.Also
+	if o, err = openTarget(t); err != nil {
+		closeTargets(all)
+		return nil, err
+	}
+	return append(all, o), nil
+}
+
+func closeTargets(all []opened) {
+	for _, o := range all {
+		unix.Close(o.fd)
+	}
+}
+
+// aim gives a stream the files of t, opened by openTargets. It closes those that
+// it doesn't use.
+func (p *Pump) aim(s *Stream, t Target, all []opened) error {
+	before := s.target
+	s.target = t
+	for i := range s.outs {
+		o := &s.outs[i]
+		switch {
+		case i < len(all) && (i == 0 || all[i].id != s.outs[0].sink.id): // a file gets each line once
+			if err := p.attach(s, i, all[i]); err != nil {
+				closeTargets(all[i+1:])
+				s.target = before
+				return err
+			}
+			continue
+		case i < len(all):
+			unix.Close(all[i].fd)
+		}
+		p.release(s, o)
+		o.sink = nil
+	}
+	s.frame.format = newFormatter(t.Format)
+	for i := range s.outs {
+		k := s.outs[i].sink
+		if k == nil || !s.framed() {
+			continue
+		}
+		if len(k.rest) == 0 && k.midline() { // else our line would be glued to that one
+			k.rest = []byte{'\n'}
+		}
+	}
+	s.publish()
+	return nil
+}
+
+// attach gives a stream one of its files and lets go of the one it had. o was
+// opened elsewhere, because creating a file takes long when many do; if its name
+// belongs to another file by now (it was rotated), it is opened again.
+func (p *Pump) attach(s *Stream, i int, o opened) error {
+	t := s.part(i)
 	var st unix.Stat_t
 	if o.path != "" && (unix.Lstat(o.path, &st) != nil || idOf(&st) != o.id) {
 		unix.Close(o.fd)
@@ -35,25 +97,25 @@ func (p *Pump) attach(s *Stream, t Target, o opened) error {
 		k = newSink(o, t)
 		p.sinks[o.id] = k
 	}
-	if k != s.sink {
-		p.release(s)
+	k.looked = p.now()
+	if out := &s.outs[i]; k != out.sink {
+		p.release(s, out)
 		k.streams++
-		s.sink = k
+		out.sink, out.skip = k, false
 	}
-	if k.streams > 1 {
+	if k.streams > 1 && k.kind != kindNull {
 		k.share()
 		if len(k.rest) == 0 && k.midline() { // else the next writer's line would be glued to this one
 			k.rest = []byte{'\n'}
 		}
+		p.publishAll(k)
 	}
-	s.target = t
-	s.publish()
 	return nil
 }
 
 // release lets go of a stream's sink, which is closed when it was the last stream's.
-func (p *Pump) release(s *Stream) {
-	k := s.sink
+func (p *Pump) release(s *Stream, o *outlet) {
+	k := o.sink
 	if k == nil {
 		return
 	}
@@ -61,11 +123,35 @@ func (p *Pump) release(s *Stream) {
 		return
 	}
 	if k.putRest() != nil || len(k.rest) > 0 {
-		s.lose(len(k.rest), p.now())
+		s.lose(o, len(k.rest), p.now())
 	}
 	k.close()
 	if p.sinks[k.id] == k {
 		delete(p.sinks, k.id)
+	}
+}
+
+// seek looks once a second whether a stream's files are still where they were. One
+// that somebody has moved away gets a successor, as from `logrotate`.
+func (p *Pump) seek(s *Stream, now time.Time) {
+	for i := range s.outs {
+		k := s.outs[i].sink
+		if k == nil || k.kind != kindFile || k.path == "" || now.Sub(k.looked) < seekStep {
+			continue
+		}
+		k.looked = now
+		var st unix.Stat_t
+		if err := unix.Lstat(k.path, &st); err == nil && idOf(&st) == k.id {
+			continue
+		}
+		err := p.reopen(k)
+		if err == nil || k.look() != nil { // a file that is gone is refused for that
+			continue
+		}
+		if t := &k.trouble; t.unrotated.IsZero() || now.Sub(t.unrotated) >= repeatAfter {
+			t.unrotated = now
+			p.log("log %s was moved away and cannot be opened again: %v; what the app writes goes where it was moved to", k.target.Path, err)
+		}
 	}
 }
 
@@ -78,21 +164,23 @@ func (p *Pump) reopen(k *sink) error {
 	}
 	delete(p.sinks, k.id)
 	for _, s := range p.streams {
-		if s.sink != k {
-			continue
-		}
-		o, err := openTarget(s.target)
-		if err == nil {
-			err = p.attach(s, s.target, o)
-		}
-		if err != nil {
-			k.retry = now.Add(retryAfter)
-			if p.sinks[k.id] == nil {
-				p.sinks[k.id] = k
+		for i := range s.outs {
+			if s.outs[i].sink != k {
+				continue
 			}
-			return err
+			o, err := openTarget(s.part(i))
+			if err == nil {
+				err = p.attach(s, i, o)
+			}
+			if err != nil {
+				k.retry = now.Add(retryAfter)
+				if p.sinks[k.id] == nil {
+					p.sinks[k.id] = k
+				}
+				return err
+			}
+			s.outs[i].sink.unlimited = now.Add(retryAfter) // should its name never lead to it, it isn't tried for ever
 		}
-		s.sink.unlimited = now.Add(retryAfter) // should its name never lead to it, it isn't tried for ever
 	}
 	if k.trouble.owing {
 		p.log("log %s takes output again", k.target.Path)
@@ -169,9 +257,12 @@ func (p *Pump) heals(k *sink) {
 	p.publishAll(k)
 }
 
+// writes says that a file is one of the stream's.
+func (s *Stream) writes(k *sink) bool { return s.outs[0].sink == k || s.outs[1].sink == k }
+
 func (p *Pump) publishAll(k *sink) {
 	for _, s := range p.streams {
-		if s.sink == k {
+		if s.writes(k) {
 			s.publish()
 		}
 	}
@@ -198,9 +289,9 @@ func remedy(err error) string {
 }
 
 // lose counts bytes that nobody will see.
-func (s *Stream) lose(n int, now time.Time) {
-	s.count.bytes += int64(n)
-	if n > 0 && (s.count.since == "" || s.sink.trouble.err == nil) {
-		s.count.since = now.Format(time.RFC3339)
+func (s *Stream) lose(o *outlet, n int, now time.Time) {
+	o.count.bytes += int64(n)
+	if n > 0 && (o.count.since == "" || o.sink.trouble.err == nil) {
+		o.count.since = now.Format(time.RFC3339)
 	}
 }
