@@ -53,31 +53,26 @@ A target is ` + targetHelp,
 }
 
 func (c *cli) printEnvironments(all []api.Environment, o envOptions) {
+	shown := all
+	if !c.json {
+		shown = c.firstOfEach(all)
+	}
 	hidden := 0
-	for i := range all {
-		for j, v := range all[i].Vars {
-			if o.show {
-				continue
-			}
-			if value := mask(v.Name, v.Value); value != v.Value {
-				all[i].Vars[j].Value = value
-				hidden++
-			}
-		}
+	if !o.show {
+		hidden = hideSecrets(shown)
 	}
 	if c.json {
-		_ = c.printJSON(all) // what cannot be written fails the command: see output
+		_ = c.printJSON(shown) // what cannot be written fails the command: see output
 	} else {
-		c.printVariables(all, o)
+		c.printVariables(shown, o)
 	}
 	if hidden > 0 && !c.silent {
-		c.warn("hidden: the values of %s (--show shows them)", counted(hidden, "variable"))
+		c.warn("%s hidden (--show shows them)", counted(hidden, "value"))
 	}
 }
 
-// printVariables prints the first instance of each app, with a heading where there
-// are several apps.
-func (c *cli) printVariables(all []api.Environment, o envOptions) {
+// firstOfEach is the first instance of each app; it says that there are others.
+func (c *cli) firstOfEach(all []api.Environment) []api.Environment {
 	var first []api.Environment
 	count := map[string]int{}
 	for _, e := range all {
@@ -86,11 +81,31 @@ func (c *cli) printVariables(all []api.Environment, o envOptions) {
 		}
 	}
 	for _, e := range first {
-		if len(first) > 1 {
-			fmt.Fprintf(c.out, "# %s:%d (id %d)\n", e.Name, e.Index, e.ID)
-		}
 		if n := count[e.Name]; n > 1 && !c.silent {
 			c.warn("%s has %d instances: this is %s:%d (id %d); gopm env ID shows another", e.Name, n, e.Name, e.Index, e.ID)
+		}
+	}
+	return first
+}
+
+// hideSecrets masks what looks like one, and says how many there were.
+func hideSecrets(all []api.Environment) (hidden int) {
+	for _, e := range all {
+		for i, v := range e.Vars {
+			if value := mask(v.Name, v.Value); value != v.Value {
+				e.Vars[i].Value = value
+				hidden++
+			}
+		}
+	}
+	return hidden
+}
+
+// printVariables prints a line for each, with headings where there are several apps.
+func (c *cli) printVariables(all []api.Environment, o envOptions) {
+	for _, e := range all {
+		if len(all) > 1 {
+			fmt.Fprintf(c.out, "# %s:%d (id %d)\n", e.Name, e.Index, e.ID)
 		}
 		for _, v := range e.Vars {
 			if o.origin {

@@ -19,8 +19,7 @@ func (c *cli) reloadCmd() *cobra.Command {
 		Long:  "Restart apps, or all apps of a file; without a gap in a later version. A target is " + targetHelp,
 		Args:  needTargets,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c.note(reloadNote)
-			return c.restart(cmd.Context(), args, &o)
+			return c.noting(reloadNote, c.restart(cmd.Context(), args, &o))
 		},
 	}
 	addStartFlags(cmd, &o)
@@ -40,17 +39,17 @@ func (c *cli) startOrReloadCmd() *cobra.Command {
 			if len(args) != 1 || args[0] != "-" && !ecosystem.IsFile(args[0]) {
 				return usagef("%s wants one ecosystem file, got %q; for apps: gopm reload", cmd.CalledAs(), args)
 			}
-			c.note(reloadNote)
-			return c.start(cmd.Context(), args, nil, &o)
+			return c.noting(reloadNote, c.start(cmd.Context(), args, nil, &o))
 		},
 	}
 	addStartFlags(cmd, &o)
 	return cmd
 }
 
-// note prints a line on stderr, unless --silent.
-func (c *cli) note(text string) {
-	if !c.silent {
-		c.warn("%s", text)
+// noting prints a note on stderr about what was done, unless --silent.
+func (c *cli) noting(note string, err error) error {
+	if err == nil && !c.silent {
+		c.warn("%s", note)
 	}
+	return err
 }
