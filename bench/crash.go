@@ -18,22 +18,13 @@ const (
 	respawn = 10 * time.Second
 )
 
-// crash measures the time from kill -9 of an idle app to the first instruction of its successor.
-func crash(ctx context.Context, b *bench, _ int) error { // of one app at a time, among crashApps
+// crash measures the time from kill -9 of one idle app, each of crashApps in turn, to the first instruction of its successor.
+func crash(ctx context.Context, b *bench, _ int) error {
 	half := b.report.figure("crash to successor", "ms")
 	tail := b.report.figure("crash, p90", "ms")
 	tail.pick = p90
-	lives := map[string]*life{}
-	defer func() {
-		for _, l := range lives {
-			b.end(l)
-		}
-	}()
-	for _, m := range b.managers {
-		if l := b.begin(ctx, m, crashApps); l != nil {
-			lives[m.name()] = l
-		}
-	}
+	lives := b.beginAll(ctx, crashApps)
+	defer b.endAll(lives)
 	for i := range b.size.calls {
 		for _, m := range b.turn(i) {
 			l := lives[m.name()]

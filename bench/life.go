@@ -84,6 +84,23 @@ func (b *bench) begin(ctx context.Context, m manager, n int) *life {
 	return l
 }
 
+// beginAll begins a life with n idle apps for every manager that can.
+func (b *bench) beginAll(ctx context.Context, n int) map[string]*life {
+	lives := map[string]*life{}
+	for _, m := range b.managers {
+		if l := b.begin(ctx, m, n); l != nil {
+			lives[m.name()] = l
+		}
+	}
+	return lives
+}
+
+func (b *bench) endAll(lives map[string]*life) {
+	for _, l := range lives {
+		b.end(l)
+	}
+}
+
 // end stops a life. gopm must do that itself and leave nothing running.
 func (b *bench) end(l *life) {
 	if p, ok := l.manager.(pm); ok && p.label == gopmName {
@@ -133,7 +150,7 @@ func (l *life) keepers() []int {
 }
 
 // settle waits until managers use less than 5 % of a core, after at least the given time.
-func settle(ctx context.Context, lives []*life, least time.Duration) bool {
+func settle(ctx context.Context, lives map[string]*life, least time.Duration) bool {
 	pause(ctx, least)
 	var own []int
 	for _, l := range lives {

@@ -78,7 +78,7 @@ func (b *bench) logOnce(ctx context.Context, m manager, programs func(*life) []a
 	if !wait(ctx, time.Minute, time.Millisecond, func() bool { return l.stamps.count("ready") == len(l.apps) }) {
 		return f, fmt.Errorf("%d of %s started", l.stamps.count("ready"), apps(len(l.apps)))
 	}
-	settle(ctx, []*life{l}, b.size.settle/6)
+	settle(ctx, map[string]*life{l.name(): l}, b.size.settle/6)
 	if err := warm(l.dir, l.expected()); err != nil {
 		return f, err
 	}

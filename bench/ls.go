@@ -5,24 +5,15 @@ import "context"
 // listing measures the listing command, from the start of its process to its end, output to /dev/null.
 func listing(ctx context.Context, b *bench, n int) error {
 	ls := b.report.figure("ls "+apps(n), "ms")
-	lives := map[string]*life{}
-	defer func() {
-		for _, l := range lives {
+	lives := b.beginAll(ctx, n)
+	defer b.endAll(lives)
+	for name, l := range lives {
+		if !b.complete(l) {
 			b.end(l)
-		}
-	}()
-	for _, m := range b.managers {
-		if l := b.begin(ctx, m, n); l != nil && b.complete(l) {
-			lives[m.name()] = l
-		} else if l != nil {
-			b.end(l)
+			delete(lives, name)
 		}
 	}
-	var quiet []*life
-	for _, l := range lives {
-		quiet = append(quiet, l)
-	}
-	settle(ctx, quiet, b.size.settle/2)
+	settle(ctx, lives, b.size.settle/2)
 	for call := range b.size.calls {
 		for _, m := range b.turn(call) {
 			l := lives[m.name()]

@@ -10,17 +10,8 @@ import (
 func memory(ctx context.Context, b *bench, n int) error {
 	mem := b.report.figure("mem "+apps(n), "MB PSS")
 	threads := b.report.figure("threads "+apps(n), "")
-	var lives []*life
-	defer func() {
-		for _, l := range lives {
-			b.end(l)
-		}
-	}()
-	for _, m := range b.managers {
-		if l := b.begin(ctx, m, n); l != nil {
-			lives = append(lives, l)
-		}
-	}
+	lives := b.beginAll(ctx, n)
+	defer b.endAll(lives)
 	if !settle(ctx, lives, b.size.settle) {
 		b.report.remark("mem: not quiet after the start of %s", apps(n))
 	}
@@ -45,7 +36,7 @@ func memory(ctx context.Context, b *bench, n int) error {
 }
 
 // idleCPU counts what the managers use while nobody looks.
-func (b *bench) idleCPU(ctx context.Context, lives []*life, n int) error {
+func (b *bench) idleCPU(ctx context.Context, lives map[string]*life, n int) error {
 	cpu := b.report.figure("idle CPU "+apps(n), fmt.Sprintf("ms in %.0f s", b.size.idle.Seconds()))
 	own, before := map[*life][]int{}, map[*life]float64{}
 	for _, l := range lives {

@@ -44,7 +44,7 @@ func full() size {
 	}
 }
 
-// brief is for a look while working: at most 40 s, so the idle time and the repetitions are few.
+// brief is for a look while working: about a minute, so the idle time and the repetitions are few.
 func brief() size {
 	s := full()
 	s.apps, s.settle, s.idle = 100, time.Second, 3*time.Second
@@ -60,7 +60,7 @@ func parse(args []string) (options, error) {
 	gopm := f.String("gopm", "bin/gopm", "the gopm program; none measures without it")
 	pm2 := f.String("pm2", "", "the pm2 program; empty looks in ${GOPM_CACHE:-~/.cache/gopm}/parts and on PATH, none measures without it")
 	only := f.String("only", "", "scenarios, separated by commas (ls, or ls1000): "+strings.Join(names(), ","))
-	quick := f.Bool("quick", false, "few repetitions, at most 40 s")
+	quick := f.Bool("quick", false, "few repetitions and at most 100 apps: about a minute")
 	lines := f.Int("n", 0, "lines of 100 bytes that log writes (default 2000000)")
 	reps := f.Int("reps", 0, "calls of ls and crashes (default 30); what takes longer is repeated a third or a sixth as often")
 	f.StringVar(&o.json, "json", "", "file for every measured value")

@@ -11,17 +11,8 @@ import (
 // last successor.
 func volley(ctx context.Context, b *bench, n int) error {
 	all := b.report.figure("crash of "+apps(n)+" at once", "ms")
-	lives := map[string]*life{}
-	defer func() {
-		for _, l := range lives {
-			b.end(l)
-		}
-	}()
-	for _, m := range b.managers {
-		if l := b.begin(ctx, m, n); l != nil {
-			lives[m.name()] = l
-		}
-	}
+	lives := b.beginAll(ctx, n)
+	defer b.endAll(lives)
 	for round := range b.size.volleys {
 		for _, m := range b.turn(round) {
 			l := lives[m.name()]
