@@ -2,6 +2,8 @@ package cmd
 
 import (
 	"io"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -42,4 +44,37 @@ func TestWordsOfCommands(t *testing.T) {
 			t.Errorf("%s: want a reason (unless it is to come) and what to do instead", a.words)
 		}
 	}
+}
+
+// docs/from-pm2.md has every command that is left out, docs/commands.md every one
+// that is there.
+func TestCommandsAreInTheDocs(t *testing.T) {
+	t.Parallel()
+	for file, all := range map[string][]string{"../docs/from-pm2.md": absentWords(), "../docs/commands.md": madeWords()} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, words := range all {
+			for word := range strings.FieldsSeq(words) {
+				if !regexp.MustCompile("[`(]([a-zA-Z, ]* )?" + regexp.QuoteMeta(word) + "[` ]").Match(text) {
+					t.Errorf("%s does not mention %s", file, word)
+				}
+			}
+		}
+	}
+}
+
+func absentWords() (all []string) {
+	for _, a := range absentCommands {
+		all = append(all, a.words)
+	}
+	return all
+}
+
+func madeWords() (all []string) {
+	for _, m := range makers {
+		all = append(all, m.words)
+	}
+	return all
 }
