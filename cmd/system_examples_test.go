@@ -90,21 +90,26 @@ func (g *gopm) example(name string) {
 	}
 }
 
+// parts is where tools/parts keeps what it has fetched.
+func (g *gopm) parts() string {
+	g.Helper()
+	if parts := os.Getenv("GOPM_PARTS"); parts != "" {
+		return parts
+	}
+	cache := os.Getenv("GOPM_CACHE")
+	if cache == "" {
+		base, err := os.UserCacheDir()
+		must(g.T, err)
+		cache = filepath.Join(base, "gopm")
+	}
+	return filepath.Join(cache, "parts")
+}
+
 // koa puts koa where `npm i` would, from the parts that tools/parts has fetched or
 // from the registry.
 func (g *gopm) koa() {
 	g.Helper()
-	parts := os.Getenv("GOPM_PARTS")
-	if parts == "" {
-		cache := os.Getenv("GOPM_CACHE")
-		if cache == "" {
-			base, err := os.UserCacheDir()
-			must(g.T, err)
-			cache = filepath.Join(base, "gopm")
-		}
-		parts = filepath.Join(cache, "parts")
-	}
-	modules, _ := filepath.Glob(filepath.Join(parts, "koa-*", "node_modules"))
+	modules, _ := filepath.Glob(filepath.Join(g.parts(), "koa-*", "node_modules"))
 	if len(modules) > 0 {
 		must(g.T, os.Symlink(modules[0], filepath.Join(g.dir, "node_modules")))
 		return
