@@ -82,6 +82,29 @@ func BenchmarkPump(b *testing.B) {
 	b.ReportMetric((cpu(syscall.RUSAGE_SELF)-before).Seconds()/float64(b.N), "cpu-s/op")
 }
 
+// BenchmarkFormatted is the same with a time before each line, and as JSON.
+func BenchmarkFormatted(b *testing.B) {
+	for name, format := range map[string]Format{
+		"time": {Layout: "YYYY-MM-DDTHH:mm:ss"}, "json": {JSON: true, App: "web"},
+	} {
+		b.Run(name, func(b *testing.B) {
+			path := filepath.Join(b.TempDir(), "a.log")
+			p, _ := startPump(b)
+			s, w := openStream(b, p, Target{Path: path, Rotation: Rotation{MaxSize: 10 << 20, Retain: 10}, Format: format})
+			b.SetBytes(benchLines * lineLength)
+			b.ReportAllocs()
+			before := cpu(syscall.RUSAGE_SELF)
+			for b.Loop() {
+				if err := flood(b, w).Wait(); err != nil {
+					b.Fatal(err)
+				}
+				flush(b, s)
+			}
+			b.ReportMetric((cpu(syscall.RUSAGE_SELF)-before).Seconds()/float64(b.N), "cpu-s/op")
+		})
+	}
+}
+
 // BenchmarkSteady is 10,000 lines a second in single writes, for two seconds: the figure is our CPU.
 func BenchmarkSteady(b *testing.B) {
 	path := filepath.Join(b.TempDir(), "a.log")
