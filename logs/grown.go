@@ -33,18 +33,18 @@ type subscriber struct{ f func(*Stream) }
 // and Index. It returns the function that ends it; a call that is just going on
 // isn't waited for. With no one interested nothing is spent.
 func (p *Pump) Grown(f func(*Stream)) (cancel func()) {
-	return p.subs.grown.add(f)
+	return p.fam.subs.grown.add(f)
 }
 
 // Rotated calls f, from the pump's goroutine, after each rotation of a file, for
 // every stream that writes to it; f must not block. It returns the function that
 // ends it.
 func (p *Pump) Rotated(f func(*Stream)) (cancel func()) {
-	return p.subs.rotated.add(f)
+	return p.fam.subs.rotated.add(f)
 }
 
 func (p *Pump) tellRotated(k *sink) {
-	subs := p.subs.rotated.all.Load()
+	subs := p.fam.subs.rotated.all.Load()
 	if subs == nil {
 		return
 	}
@@ -97,7 +97,7 @@ func (u *subscribers) deadline(owing []*Stream) (first time.Time) {
 
 // grew queues a stream for notify.
 func (p *Pump) grew(s *Stream) {
-	if p.subs.grown.all.Load() == nil || s.told.owed {
+	if p.fam.subs.grown.all.Load() == nil || s.told.owed {
 		return
 	}
 	s.told.owed = true
@@ -109,7 +109,7 @@ func (p *Pump) notify() {
 	if len(p.queue.owing) == 0 {
 		return
 	}
-	subs := p.subs.grown.all.Load()
+	subs := p.fam.subs.grown.all.Load()
 	now := p.now()
 	keep := p.queue.owing[:0]
 	for _, s := range p.queue.owing {

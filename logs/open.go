@@ -159,6 +159,15 @@ type owner struct {
 	mode     uint32
 }
 
+// ownerOf is for a file that takes another one's place.
+func ownerOf(st *unix.Stat_t) owner {
+	o := owner{int(st.Uid), int(st.Gid), st.Mode & 0o777}
+	if int(st.Uid) == os.Geteuid() { // a foreign group can't always be given again
+		o.uid, o.gid = -1, -1
+	}
+	return o
+}
+
 // createLog makes a new file and nothing else: never through a link, never over
 // something that is there.
 func createLog(path string, flags int, o owner) (int, error) {

@@ -27,12 +27,11 @@ type Pump struct {
 	cmds  chan func()
 	ended chan struct{}
 	sizes chan os.Signal // SIGXFSZ, see NewPump
-	subs  listeners
+	fam   *family
 
 	// The goroutine owns these.
 	streams map[int32]*Stream // by pipe
 	sinks   map[fileID]*sink
-	past    map[string]*history // by path; kept for the Pump's life
 	queue   queue
 	pace    pace
 	peeker  peeker
@@ -60,6 +59,14 @@ func NewPump(log func(format string, args ...any)) (*Pump, error) {
 }
 
 func newPump(log func(format string, args ...any), now func() time.Time) (*Pump, error) {
+	return newMember(&family{
+		packer: packer{log: log},
+		owners: map[fileID]*Pump{}, past: map[string]*history{}, guests: map[*Pump]int{},
+	}, log, now)
+}
+
+// newMember starts one of the pumps of a family.
+func newMember(fam *family, log func(format string, args ...any), now func() time.Time) (*Pump, error) {
 	poll, err := newPoller()
 	if err != nil {
 		return nil, err
@@ -70,10 +77,10 @@ func newPump(log func(format string, args ...any), now func() time.Time) (*Pump,
 		return nil, err
 	}
 	p := &Pump{
-		log: log, now: now, poll: poll, peeker: peeker,
+		fam: fam, log: log, now: now, poll: poll, peeker: peeker,
 		cmds: make(chan func(), 64), ended: make(chan struct{}),
 		sizes:   make(chan os.Signal, 1),
-		streams: map[int32]*Stream{}, sinks: map[fileID]*sink{}, past: map[string]*history{},
+		streams: map[int32]*Stream{}, sinks: map[fileID]*sink{},
 		scratch: scratch{buf: make([]byte, 2*pipeChunk)},
 	}
 	// A write beyond RLIMIT_FSIZE is an error to be counted (EFBIG). The signal that
@@ -87,7 +94,7 @@ func newPump(log func(format string, args ...any), now func() time.Time) (*Pump,
 func (p *Pump) Close() error {
 	p.do(context.Background(), func() { p.closing = true })
 	<-p.ended
-	return nil
+	return p.fam.close()
 }
 
 // Open makes a stream with its pipe and opens (creates 0600, O_NOFOLLOW for the
@@ -202,7 +209,7 @@ func (p *Pump) wait(due time.Time) (slept time.Duration, more bool) {
 		events = p.poll.soon()
 	}
 	if len(events) == 0 {
-		if told := p.subs.grown.deadline(p.queue.owing); due.IsZero() || !told.IsZero() && told.Before(due) {
+		if told := p.fam.subs.grown.deadline(p.queue.owing); due.IsZero() || !told.IsZero() && told.Before(due) {
 			due = told
 		}
 		events = p.poll.wait(block, due)

@@ -3,6 +3,7 @@ package logs
 import (
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -10,11 +11,13 @@ import (
 )
 
 // history is the rotated files of one log: it names the next one and has the
-// oldest removed. There is one per path for a Pump's life, because lumberjack
+// oldest removed. There is one per path for the daemon's life, because lumberjack
 // never ends the goroutine that removes (natefinch/lumberjack issue 56).
 type history struct {
-	path   string
-	last   time.Time // in the newest name
+	path string
+
+	mu     sync.Mutex // orders rotations; two pumps may have a log by that name, one of which was moved away
+	last   time.Time  // in the newest name
 	retain int
 	keeper *lumberjack.Logger
 }
@@ -54,6 +57,8 @@ func (h *history) prune(retain int) {
 	if retain <= 0 {
 		return
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if h.keeper == nil || h.retain != retain {
 		dir, base := filepath.Split(h.path)
 		h.keeper = &lumberjack.Logger{Filename: dir + "\x00/../" + base, MaxBackups: retain}
@@ -65,6 +70,8 @@ func (h *history) prune(retain int) {
 // rotate renames the open log file fd aside and opens a new one with its mode and
 // owner. If that can't be done, everything is as before.
 func (h *history) rotate(fd int, now time.Time) (newFD int, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return -1, err
@@ -73,11 +80,7 @@ func (h *history) rotate(fd int, now time.Time) (newFD int, err error) {
 	if err := os.Rename(h.path, name); err != nil {
 		return -1, err
 	}
-	o := owner{int(st.Uid), int(st.Gid), st.Mode & 0o777}
-	if int(st.Uid) == os.Geteuid() { // a foreign group can't always be given again
-		o.uid, o.gid = -1, -1
-	}
-	newFD, err = createLog(h.path, unix.O_RDWR|unix.O_NOFOLLOW, o)
+	newFD, err = createLog(h.path, unix.O_RDWR|unix.O_NOFOLLOW, ownerOf(&st))
 	if err != nil {
 		if e := unix.Renameat2(unix.AT_FDCWD, name, unix.AT_FDCWD, h.path, unix.RENAME_NOREPLACE); e != nil {
 			return -1, &os.LinkError{Op: "create new log after rename", Old: h.path, New: name, Err: err}

@@ -2,6 +2,7 @@ package logs
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -95,6 +96,10 @@ func (p *Pump) attach(s *Stream, i int, o opened) error {
 		k.target = t
 	} else {
 		k = newSink(o, t)
+		if k.kind == kindFile && !p.fam.claim(o.id, p) {
+			unix.Close(o.fd)
+			return fmt.Errorf("cannot open log %s: %w", t.Path, errOwned)
+		}
 		p.sinks[o.id] = k
 	}
 	k.looked = p.now()
@@ -127,7 +132,15 @@ func (p *Pump) release(s *Stream, o *outlet) {
 	}
 	k.close()
 	if p.sinks[k.id] == k {
-		delete(p.sinks, k.id)
+		p.forget(k)
+	}
+}
+
+// forget takes a sink from the table of open files.
+func (p *Pump) forget(k *sink) {
+	delete(p.sinks, k.id)
+	if k.kind == kindFile {
+		p.fam.disown(k.id, p)
 	}
 }
 
@@ -162,7 +175,7 @@ func (p *Pump) reopen(k *sink) error {
 	if now.Before(k.retry) {
 		return errRemoved
 	}
-	delete(p.sinks, k.id)
+	p.forget(k)
 	for _, s := range p.streams {
 		for i := range s.outs {
 			if s.outs[i].sink != k {
@@ -174,7 +187,7 @@ func (p *Pump) reopen(k *sink) error {
 			}
 			if err != nil {
 				k.retry = now.Add(retryAfter)
-				if p.sinks[k.id] == nil {
+				if p.sinks[k.id] == nil && p.fam.claim(k.id, p) {
 					p.sinks[k.id] = k
 				}
 				return err
@@ -195,11 +208,7 @@ func (p *Pump) rotate(k *sink) error {
 		k.unlimited = p.now().Add(retryAfter)
 		return p.reopen(k) // somebody moved it away: what is there now isn't ours to rename
 	}
-	h := p.past[k.path]
-	if h == nil {
-		h = &history{path: k.path}
-		p.past[k.path] = h
-	}
+	h := p.fam.history(k.path)
 	fd, err := h.rotate(k.fd, p.now())
 	if err != nil {
 		k.unlimited = p.now().Add(retryAfter)
@@ -210,11 +219,12 @@ func (p *Pump) rotate(k *sink) error {
 		return err
 	}
 	k.close()
-	delete(p.sinks, k.id)
+	p.forget(k)
 	k.fd, k.off, k.readable = fd, 0, true
 	unix.Fstat(fd, &st)
 	k.id = idOf(&st)
 	p.sinks[k.id] = k
+	p.fam.claim(k.id, p) // it is new
 	if k.append {
 		unix.FcntlInt(uintptr(fd), unix.F_SETFL, unix.O_APPEND)
 	}
@@ -224,6 +234,9 @@ func (p *Pump) rotate(k *sink) error {
 	k.rotated, k.due = p.now(), 0
 	p.tellRotated(k)
 	h.prune(k.target.Rotation.Retain)
+	if k.target.Rotation.Compress {
+		p.fam.packer.add(k.path)
+	}
 	return nil
 }
 
