@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"runtime"
 	"strconv"
 	"sync"
 
@@ -14,19 +13,17 @@ import (
 // KernelOptions is what the real Kernel has to be told.
 type KernelOptions struct {
 	Keeper int // pid of the child subreaper that orphans of our children fall to; 0: none, then only process groups are cleared
-	Spawns int // at the same time; 0: as many as CPUs
 }
 
 // OSKernel is the real Kernel, shared by all processes of a daemon: one epoll
-// for all pidfds and one goroutine that reads it.
+// for all pidfds and one goroutine that reads it, and one thread that forks.
 type OSKernel struct {
-	keeper int
-	proc   procfs
-	turns  chan struct{} // one place per spawn under way
-	null   *os.File
-	oom    *oomCounter
-	fs     func() error // gives the calling thread a umask of its own
-	census chan *census // one place: who took it owns it
+	keeper  int
+	proc    procfs
+	turn    sync.Mutex // of a spawn: Go forks one at a time anyway
+	spawner *spawner
+	oom     *oomCounter
+	census  chan *census // one place: who took it owns it
 
 	epoll *os.File
 	done  chan struct{} // closed when the goroutine has ended
@@ -45,21 +42,10 @@ func NewKernel(o KernelOptions) (*OSKernel, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot create an epoll: %v", err)
 	}
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		unix.Close(fd)
-		return nil, fmt.Errorf("cannot open %s: %v", os.DevNull, err)
-	}
-	if o.Spawns <= 0 {
-		o.Spawns = runtime.NumCPU()
-	}
 	k := &OSKernel{
 		keeper: o.Keeper,
 		proc:   procfs{root: "/proc"},
-		turns:  make(chan struct{}, o.Spawns),
-		null:   null,
 		oom:    newOOMCounter("/proc", "/sys/fs/cgroup"),
-		fs:     func() error { return unix.Unshare(unix.CLONE_FS) },
 		census: make(chan *census, 1),
 		done:   make(chan struct{}),
 		exits:  map[uint64]func(){},
@@ -73,6 +59,10 @@ func NewKernel(o KernelOptions) (*OSKernel, error) {
 	conn, err := k.epoll.SyscallConn()
 	if err != nil {
 		return nil, fmt.Errorf("cannot watch the epoll: %v", err)
+	}
+	if k.spawner, err = newSpawner(); err != nil { // after the netpoller is there: see ownTable
+		k.epoll.Close()
+		return nil, err
 	}
 	go func() { // ended by Close, which waits for done
 		defer close(k.done)
@@ -98,7 +88,7 @@ func keepDescriptors() {
 func (k *OSKernel) Close() {
 	k.epoll.Close()
 	<-k.done
-	k.null.Close()
+	k.spawner.close()
 	k.oom.close()
 }
 

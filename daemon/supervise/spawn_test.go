@@ -97,7 +97,7 @@ func TestSurroundings(t *testing.T) {
 		c.Umask, c.Dir = &mask, dir
 		s := newScene(t, c, realPolicy())
 		if refused {
-			s.kernel.fs = func() error { return unix.EPERM }
+			s.kernel.spawner.fs = false
 		}
 		s.Start()
 		want := []string{"umask 0027", "cwd " + dir, "own group true", "stdin /dev/null", fmt.Sprintf("env %d", len(c.Env))}
