@@ -179,12 +179,35 @@ func policyRows(a ecosystem.App) []infoRow {
 }
 
 func logRows(d api.Detail) []infoRow {
-	return []infoRow{
+	rows := []infoRow{
 		{"error log path", logText(d.Err)},
 		{"out log path", logText(d.Out)},
-		{"log rotation", rotationText(d.App.Logs)},
-		{"pid path", d.App.PidFile},
 	}
+	if d.Out.Also != "" {
+		rows = append(rows, infoRow{"entire log path", d.Out.Also})
+	}
+	if form := logForm(d.App.Logs); form != "" {
+		rows = append(rows, infoRow{"log lines", form})
+	}
+	return append(rows, infoRow{"log rotation", rotationText(d.App.Logs)}, infoRow{"pid path", d.App.PidFile})
+}
+
+// logForm is how lines are written; empty: as they come.
+func logForm(l ecosystem.Logs) string {
+	var form []string
+	switch {
+	case l.Type == "json":
+		form = append(form, "JSON objects")
+	case l.DateFormat != "":
+		form = append(form, "with the time, as "+l.DateFormat)
+	}
+	if l.Merge {
+		form = append(form, "all instances in one file")
+	}
+	if l.Buffered {
+		form = append(form, "through memory (log_buffered)")
+	}
+	return strings.Join(form, "; ")
 }
 
 func logText(l api.LogInfo) string {
@@ -199,10 +222,27 @@ func logText(l api.LogInfo) string {
 }
 
 func rotationText(l ecosystem.Logs) string {
-	if l.MaxSize <= 0 {
+	var when, parts []string
+	if l.MaxSize > 0 {
+		when = append(when, "at "+bytesText(l.MaxSize))
+	}
+	if l.RotateInterval != "" {
+		when = append(when, "at the times of "+l.RotateInterval)
+	}
+	if len(when) == 0 {
 		return "off"
 	}
-	return fmt.Sprintf("at %s, %d files kept", bytesText(l.MaxSize), l.Retain)
+	parts = append(parts, strings.Join(when, " and "), "all files kept")
+	if l.Retain > 0 {
+		parts[1] = fmt.Sprintf("%d files kept", l.Retain)
+	}
+	if l.Compress {
+		parts = append(parts, "compressed")
+	}
+	if l.MaxTotal > 0 {
+		parts = append(parts, "at most "+bytesText(l.MaxTotal)+" in all")
+	}
+	return strings.Join(parts, ", ")
 }
 
 // printLastWords shows what the program wrote to stderr before its last end.

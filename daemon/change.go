@@ -61,6 +61,7 @@ func (d *Daemon) converge(req api.Apply) (out api.Outcome, err error) {
 	for _, st := range stages {
 		out.Apps = append(out.Apps, d.carryOut(st))
 	}
+	d.changed()
 	return out, nil
 }
 
@@ -94,30 +95,33 @@ type stage struct {
 	decision
 	ready
 	old     []*instance // those that were there before
+	fresh   []*instance // those that it lacked
 	surplus []*instance // those of them that go
 }
 
 // stageAll opens what the apps need. When one of them cannot have it, what was
 // made for the others is taken back.
 func (d *Daemon) stageAll(todo []decision, prepared []ready, id int) ([]stage, error) {
-	var stages []stage
+	stages := make([]stage, len(todo))
 	for i, dec := range todo {
 		st := stage{decision: dec, ready: prepared[i], old: slices.Clone(prepared[i].app.instances)}
 		slices.SortStableFunc(st.old, func(a, b *instance) int { return a.index - b.index }) // the highest numbers go
 		n := min(len(st.old), dec.want.Scale.Instances)
 		st.surplus, st.app.instances = st.old[n:], slices.Clone(st.old[:n])
-		err := d.launch(st.ready, &id)
-		stages = append(stages, st)
-		for _, in := range st.old[:n] {
-			if err == nil {
-				err = d.retarget(st.ready, in)
+		st.fresh = st.app.enlist(&id)
+		stages[i] = st
+	}
+	if err := d.equip(stages); err != nil {
+		return nil, err
+	}
+	for _, st := range stages {
+		for _, in := range st.old[:len(st.old)-len(st.surplus)] {
+			if err := d.retarget(st.ready, in); err != nil {
+				for _, st := range stages {
+					d.disposeAll(st.fresh)
+				}
+				return nil, err
 			}
-		}
-		if err != nil {
-			for _, st := range stages {
-				d.disposeAll(st.app.instances[min(len(st.app.instances), len(st.old)):])
-			}
-			return nil, err
 		}
 	}
 	return stages, nil
@@ -129,13 +133,12 @@ func (d *Daemon) carryOut(st stage) api.AppOutcome {
 	for _, in := range st.surplus {
 		in.proc.Stop() // all at once; dispose waits for each
 	}
-	for _, in := range st.app.instances {
+	for _, in := range st.old[:len(st.old)-len(st.surplus)] {
 		d.configure(st.ready, in)
 	}
 	d.put(d.table.Load().with(st.app), st.app)
-	d.limits.look()
 	for _, in := range st.app.instances {
-		fresh := !slices.Contains(st.old, in)
+		fresh := slices.Contains(st.fresh, in)
 		if started, acted := d.actOn(in, st.decision, fresh); acted {
 			out.Instances = append(out.Instances, started)
 			if out.Did == api.DidNothing {
@@ -148,6 +151,12 @@ func (d *Daemon) carryOut(st stage) api.AppOutcome {
 		d.dispose(in)
 	}
 	return out
+}
+
+// changed lets those who work for some apps only see what the table has now.
+func (d *Daemon) changed() {
+	d.limits.look()
+	d.janitor.look()
 }
 
 // actOn starts or restarts one instance as decided. An instance that is down
@@ -187,7 +196,7 @@ func (d *Daemon) take(gone []*instance) {
 	for _, a := range t.apps { // an app that lost only some of its instances is another version now
 		d.put(t, a)
 	}
-	d.limits.look()
+	d.changed()
 }
 
 // handleOrphans reports, or with prune deletes, the apps that the file lost.
@@ -289,7 +298,7 @@ func (d *Daemon) update(picked []*instance, req api.Targets) (warnings []string,
 		t = t.with(r.app)
 		d.put(t, r.app)
 	}
-	d.limits.look()
+	d.changed()
 	return warnings, nil
 }
 

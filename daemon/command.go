@@ -2,19 +2,15 @@ package daemon
 
 import (
 	"fmt"
-	"hash/fnv"
 	"os/user"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
-	"unicode"
 
 	"golang.org/x/sys/unix"
 
 	"gopm/daemon/supervise"
 	"gopm/ecosystem"
-	"gopm/logs"
 )
 
 // account is the user an app runs as.
@@ -166,46 +162,4 @@ func buildPolicy(spec ecosystem.App) (supervise.Policy, error) {
 		RestartDelay: r.Delay, BackoffStart: r.BackoffInitial,
 		KillSignal: sig, KillTimeout: s.Timeout, TreeKill: s.TreeKill,
 	}, nil
-}
-
-// targets are where the two streams of instance index go. Several instances have
-// their number in the file name, before ".log"; a file of another name is shared.
-func targets(spec ecosystem.App, index int, acc account, logDir string) (out, err logs.Target) {
-	l := spec.Logs
-	base := filepath.Join(logDir, fileName(spec.Name))
-	make := func(explicit, suffix string) logs.Target {
-		t := logs.Target{Path: explicit, Rotation: logs.Rotation{MaxSize: l.MaxSize, Retain: l.Retain}, UID: -1, GID: -1}
-		if explicit == "" {
-			t.Path = base + suffix
-		}
-		if l.Disabled {
-			t.Path = ""
-		}
-		if stem, ok := strings.CutSuffix(t.Path, ".log"); ok && spec.Scale.Instances > 1 {
-			t.Path = stem + "-" + strconv.Itoa(index) + ".log"
-		}
-		if acc.cred != nil {
-			t.UID, t.GID = int(acc.cred.UID), int(acc.cred.GID)
-		}
-		return t
-	}
-	return make(l.Out, "-out.log"), make(l.Err, "-error.log")
-}
-
-// fileName is an app's name as part of a file name: what is not safe there becomes
-// "-", as with pm2, and a few digits of the name's hash keep apart what would then
-// be the same.
-func fileName(name string) string {
-	safe := strings.Map(func(r rune) rune {
-		if r == '.' || r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r) {
-			return r
-		}
-		return '-'
-	}, name)
-	if safe == name {
-		return name
-	}
-	sum := fnv.New32a()
-	sum.Write([]byte(name))
-	return fmt.Sprintf("%s-%04x", safe, sum.Sum32()&0xffff)
 }

@@ -2,13 +2,9 @@ package daemon
 
 import (
 	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
-
-	"gopm/ecosystem"
 )
 
 func TestBuildCommandEnvironment(t *testing.T) {
@@ -29,55 +25,6 @@ func TestBuildCommandEnvironment(t *testing.T) {
 		if !slices.Contains(c.Env, m) {
 			t.Errorf("marker %q is not in the environment", m)
 		}
-	}
-}
-
-func TestTargets(t *testing.T) {
-	t.Parallel()
-	logs := func(f func(*ecosystem.Logs), n int) ecosystem.App {
-		return spec("app", func(a *ecosystem.App) { a.Scale.Instances = n; f(&a.Logs) })
-	}
-	tests := []struct {
-		name     string
-		app      ecosystem.App
-		index    int
-		out, err string
-	}{
-		{"default", logs(func(*ecosystem.Logs) {}, 1), 0, "/l/app-out.log", "/l/app-error.log"},
-		{"several", logs(func(*ecosystem.Logs) {}, 2), 1, "/l/app-out-1.log", "/l/app-error-1.log"},
-		{"explicit, several", logs(func(l *ecosystem.Logs) { l.Out, l.Err = "/x/o.log", "/x/e.log" }, 2), 0, "/x/o-0.log", "/x/e-0.log"},
-		{"shared by its name", logs(func(l *ecosystem.Logs) { l.Out, l.Err = "/x/o", "/dev/stderr" }, 2), 1, "/x/o", "/dev/stderr"},
-		{"disabled", logs(func(l *ecosystem.Logs) { l.Disabled, l.Out = true, "/x" }, 1), 0, "", ""},
-	}
-	for _, tt := range tests {
-		out, err := targets(tt.app, tt.index, account{}, "/l")
-		if out.Path != tt.out || err.Path != tt.err {
-			t.Errorf("%s: %q and %q, want %q and %q", tt.name, out.Path, err.Path, tt.out, tt.err)
-		}
-	}
-}
-
-func TestFileNameKeepsLogsInTheirFolder(t *testing.T) {
-	t.Parallel()
-	for _, name := range []string{"../../etc/x", "a/b", "ü ö", "..", "a\nb"} {
-		path := filepath.Join("/l", fileName(name)+"-out.log")
-		if filepath.Dir(path) != "/l" || strings.ContainsAny(path, "\n ") {
-			t.Errorf("%q becomes %q", name, path)
-		}
-	}
-}
-
-func TestFileNamesDiffer(t *testing.T) {
-	t.Parallel()
-	seen := map[string]string{}
-	for _, name := range []string{"web", "日本", "中国", "a b", "a-b", "a/b", "../up", ".._up", "ü"} {
-		if other, taken := seen[fileName(name)]; taken {
-			t.Errorf("%q and %q share the file name %q", name, other, fileName(name))
-		}
-		seen[fileName(name)] = name
-	}
-	if got := fileName("my.app_1-x"); got != "my.app_1-x" {
-		t.Errorf("a harmless name became %q", got)
 	}
 }
 

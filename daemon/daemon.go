@@ -46,6 +46,7 @@ type Daemon struct {
 	hub      hub
 	usage    *sampler
 	limits   *limiter
+	janitor  *janitor
 	closing  chan struct{} // closed once, by the first request to end
 	ended    atomic.Bool
 }
@@ -103,6 +104,7 @@ func assemble(cfg Config) (*Daemon, error) {
 	}
 	d.usage = newSampler()
 	d.limits = newLimiter(d)
+	d.janitor = newJanitor(d)
 	return d, nil
 }
 
@@ -154,6 +156,7 @@ func (d *Daemon) end() {
 // shutdown ends what assemble began, in the opposite order.
 func (d *Daemon) shutdown() {
 	d.limits.close()
+	d.janitor.close()
 	for _, in := range d.table.Load().all() {
 		d.dispose(in)
 	}

@@ -11,6 +11,7 @@ import (
 	"gopm/daemon/api"
 	"gopm/daemon/supervise"
 	"gopm/ecosystem"
+	"gopm/logs"
 )
 
 // ready is an app's new version with everything worked out that can fail before
@@ -33,18 +34,18 @@ func (d *Daemon) prepare(a *app) (ready, error) {
 	return ready{app: a, account: acc}, nil
 }
 
-// launch makes the instances that an app lacks, the first with the id; they are
-// not started. Each takes the lowest number that is free: one may have been deleted.
-func (d *Daemon) launch(r ready, id *int) error {
-	for len(r.app.instances) < r.app.spec.Scale.Instances {
-		in, err := d.newInstance(r, *id, freeIndex(r.app.instances))
-		if err != nil {
-			return err
-		}
-		r.app.instances = append(r.app.instances, in)
+// enlist adds the instances that an app lacks, the first with the id; their
+// streams and processes are made by equip. Each takes the lowest number that is
+// free: one may have been deleted.
+func (a *app) enlist(id *int) (fresh []*instance) {
+	for len(a.instances) < a.spec.Scale.Instances {
+		in := &instance{id: *id, index: freeIndex(a.instances), name: a.spec.Name}
+		in.setPidFile(a.spec)
+		a.instances = append(a.instances, in)
+		fresh = append(fresh, in)
 		*id++
 	}
-	return nil
+	return fresh
 }
 
 func freeIndex(instances []*instance) int {
@@ -55,21 +56,28 @@ func freeIndex(instances []*instance) int {
 	}
 }
 
-func (d *Daemon) newInstance(r ready, id, index int) (*instance, error) {
-	spec := r.app.spec
-	in := &instance{id: id, index: index, name: spec.Name}
-	in.setPidFile(spec)
-	outTo, errTo := targets(spec, index, r.account, d.cfg.Home.Logs())
-	var err error
-	if in.out, err = d.pump.Open(outTo); err != nil {
-		return nil, fmt.Errorf("%s: cannot log stdout: %v", spec.Name, err)
+// equip opens the logs of new instances, all or none, and makes their processes.
+// Nothing is started.
+func (d *Daemon) equip(stages []stage) error {
+	var to []logs.Target
+	var name []string
+	for _, st := range stages {
+		for _, in := range st.fresh {
+			out, err := targets(st.app.spec, in, st.account, d.cfg.Home.Logs())
+			to, name = append(to, out, err), append(name, in.name+": cannot log stdout", in.name+": cannot log stderr")
+		}
 	}
-	if in.err, err = d.pump.Open(errTo); err != nil {
-		in.out.Close()
-		return nil, fmt.Errorf("%s: cannot log stderr: %v", spec.Name, err)
+	streams, bad, err := d.pump.OpenAll(to)
+	if err != nil {
+		return fmt.Errorf("%s: %v", name[bad], err)
 	}
-	in.proc = supervise.New(d.processConfig(r, in))
-	return in, nil
+	for _, st := range stages {
+		for _, in := range st.fresh {
+			in.out, in.err, streams = streams[0], streams[1], streams[2:]
+			in.proc = supervise.New(d.processConfig(st.ready, in))
+		}
+	}
+	return nil
 }
 
 func (d *Daemon) processConfig(r ready, in *instance) supervise.Config {
@@ -188,7 +196,7 @@ func exitText(e supervise.Exit) string {
 
 // retarget lets an instance log to where a new version of its app says.
 func (d *Daemon) retarget(r ready, in *instance) error {
-	outTo, errTo := targets(r.app.spec, in.index, r.account, d.cfg.Home.Logs())
+	outTo, errTo := targets(r.app.spec, in, r.account, d.cfg.Home.Logs())
 	if err := in.out.Retarget(outTo); err != nil {
 		return fmt.Errorf("%s: cannot log stdout: %v", in.name, err)
 	}

@@ -2,18 +2,16 @@ package daemon
 
 import (
 	"fmt"
-	"sync"
+	"slices"
 	"time"
 )
 
 // limiter restarts instances that pass their app's max_memory_restart: the whole
 // tree, twice in a row. While no app has a limit it has no goroutine and no timer.
 type limiter struct {
+	worker
 	d     *Daemon
 	every time.Duration
-	mu    sync.Mutex // guards stop and done
-	stop  chan struct{}
-	done  chan struct{}
 }
 
 const memoryInterval = 5 * time.Second
@@ -22,35 +20,10 @@ func newLimiter(d *Daemon) *limiter { return &limiter{d: d, every: memoryInterva
 
 // look starts or ends the measuring, after the table has changed.
 func (l *limiter) look() {
-	needed := false
-	for _, a := range l.d.table.Load().apps {
-		needed = needed || a.spec.Restart.MaxMemory > 0
-	}
-	if !needed {
-		l.close()
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.stop == nil {
-		l.stop, l.done = make(chan struct{}), make(chan struct{})
-		go l.run(l.stop, l.done) // ended by close, which waits for it
-	}
+	l.keep(slices.ContainsFunc(l.d.table.Load().apps, func(a *app) bool { return a.spec.Restart.MaxMemory > 0 }), l.run)
 }
 
-func (l *limiter) close() {
-	l.mu.Lock()
-	stop, done := l.stop, l.done
-	l.stop, l.done = nil, nil
-	l.mu.Unlock()
-	if stop != nil {
-		close(stop)
-		<-done
-	}
-}
-
-func (l *limiter) run(stop <-chan struct{}, done chan<- struct{}) {
-	defer close(done)
+func (l *limiter) run(stop <-chan struct{}) {
 	ticker := time.NewTicker(l.every)
 	defer ticker.Stop()
 	over := map[*instance]uint64{} // the incarnation that was over its limit at the last look

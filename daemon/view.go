@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"slices"
+	"time"
 
 	"gopm/daemon/api"
 	"gopm/daemon/supervise"
@@ -18,7 +19,7 @@ func row(a *app, in *instance, usage api.Usage) api.Instance {
 		Mode: "fork", Index: in.index, User: a.user,
 		Origin: a.origin, EnvName: a.spec.Env.Selected,
 		Process: process(s), Usage: usage,
-		LogStatus: firstOf(out.Error, err.Error), Dropped: out.Dropped + err.Dropped,
+		LogStatus: firstOf(logTrouble(out), logTrouble(err)), Dropped: out.Dropped + err.Dropped,
 	}
 	if e := i.Process.LastExit; e != nil && e.Signal == "" && e.Error == "" {
 		e.Expected = e.Code == 0 || slices.Contains(a.spec.Restart.StopExitCodes, e.Code)
@@ -62,5 +63,13 @@ func (d *Daemon) detail(a *app, in *instance, usage api.Usage) api.Detail {
 
 func logInfo(s *logs.Stream) api.LogInfo {
 	st := s.Stats()
-	return api.LogInfo{Path: st.Path, Bytes: st.Bytes, Dropped: st.Dropped, Error: st.Error, Rotations: st.Rotations}
+	return api.LogInfo{Path: st.Path, Also: st.Also, Bytes: st.Bytes, Dropped: st.Dropped, Error: logTrouble(st), Rotations: st.Rotations}
+}
+
+// logTrouble is what is wrong with a log now.
+func logTrouble(st logs.Stats) string {
+	if !st.Stalled.IsZero() {
+		return "stalled: a write has not come back since " + st.Stalled.Local().Format(time.TimeOnly)
+	}
+	return st.Error
 }

@@ -100,25 +100,11 @@ func (p *Pump) Close() error {
 // Open makes a stream with its pipe and opens (creates 0600, O_NOFOLLOW for the
 // last component in a folder others can write to) its target.
 func (p *Pump) Open(t Target) (*Stream, error) {
-	fd, err := newPipe(t.UID, t.GID)
+	all, _, err := p.OpenAll([]Target{t})
 	if err != nil {
 		return nil, err
 	}
-	o, err := openTargets(t)
-	if err != nil {
-		unix.Close(fd)
-		return nil, err
-	}
-	s := &Stream{pump: p, fd: fd, size: pipeSize(fd)}
-	if e := p.do(context.Background(), func() { err = p.adopt(s, t, o) }); e != nil {
-		closeTargets(o)
-		err = e
-	}
-	if err != nil {
-		unix.Close(fd)
-		return nil, err
-	}
-	return s, nil
+	return all[0], nil
 }
 
 func (p *Pump) adopt(s *Stream, t Target, o []opened) error {

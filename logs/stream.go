@@ -63,8 +63,9 @@ type dropped struct {
 // Stats counts what a stream did.
 type Stats struct {
 	Path         string `json:"path"`
-	Bytes        int64  `json:"bytes"`         // moved since the stream was opened
-	Dropped      int64  `json:"dropped_bytes"` // taken from the pipe but refused by the file
+	Also         string `json:"also,omitempty"` // the second file
+	Bytes        int64  `json:"bytes"`          // moved since the stream was opened
+	Dropped      int64  `json:"dropped_bytes"`  // taken from the pipe but refused by the file
 	DroppedSince string `json:"dropped_since,omitempty"`
 	Error        string `json:"error,omitempty"` // why the file refuses now; "" = it does not
 	Rotations    int    `json:"rotations"`
@@ -214,7 +215,7 @@ func (s *Stream) publish() {
 	k := s.outs[0].sink
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.pub.Path, s.pub.Rotations = s.target.Path, k.rotations
+	s.pub.Path, s.pub.Also, s.pub.Rotations = s.target.Path, s.target.Also, k.rotations
 	s.pub.Bytes, s.pub.Dropped = s.taken-s.outs[0].count.bytes, 0
 	s.pub.Error, s.pub.DroppedSince = "", ""
 	for i := range s.outs {

@@ -118,6 +118,7 @@ type Tree struct {
 // LogInfo is where a stream goes.
 type LogInfo struct {
 	Path      string `json:"path"`
+	Also      string `json:"also,omitempty"` // log_file
 	Bytes     int64  `json:"bytes"`
 	Dropped   int64  `json:"dropped_bytes"`
 	Error     string `json:"error,omitempty"`

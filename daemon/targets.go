@@ -1,0 +1,70 @@
+package daemon
+
+import (
+	"fmt"
+	"hash/fnv"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"gopm/ecosystem"
+	"gopm/logs"
+)
+
+// targets are where the two streams of an instance go. Several instances have
+// their number in the file name, before ".log", unless they are merged; a file of
+// another name is shared.
+func targets(spec ecosystem.App, in *instance, acc account, logDir string) (out, err logs.Target) {
+	l := spec.Logs
+	base := filepath.Join(logDir, fileName(spec.Name))
+	path := func(explicit, usual string) string {
+		switch {
+		case l.Disabled, explicit == os.DevNull:
+			return ""
+		case explicit == "", explicit == ecosystem.DefaultLog:
+			explicit = base + usual
+		}
+		if stem, ok := strings.CutSuffix(explicit, ".log"); ok && spec.Scale.Instances > 1 && !l.Merge {
+			return stem + "-" + strconv.Itoa(in.index) + ".log"
+		}
+		return explicit
+	}
+	t := logs.Target{
+		Format:   logs.Format{Layout: l.DateFormat, JSON: l.Type == "json", App: spec.Name, ID: in.id},
+		Rotation: logs.Rotation{MaxSize: l.MaxSize, Retain: l.Retain, Compress: l.Compress},
+		Buffered: l.Buffered, UID: -1, GID: -1,
+	}
+	if !t.Format.JSON {
+		t.Format.App, t.Format.ID = "", 0
+	}
+	if l.Combined != "" {
+		t.Also = path(l.Combined, ".log")
+	}
+	if acc.cred != nil {
+		t.UID, t.GID = int(acc.cred.UID), int(acc.cred.GID)
+	}
+	out, err = t, t
+	out.Path, err.Path = path(l.Out, "-out.log"), path(l.Err, "-error.log")
+	err.Format.Err = t.Format.JSON
+	return out, err
+}
+
+// fileName is an app's name as part of a file name: what is not safe there becomes
+// "-", as with pm2, and a few digits of the name's hash keep apart what would then
+// be the same.
+func fileName(name string) string {
+	safe := strings.Map(func(r rune) rune {
+		if r == '.' || r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r) {
+			return r
+		}
+		return '-'
+	}, name)
+	if safe == name {
+		return name
+	}
+	sum := fnv.New32a()
+	sum.Write([]byte(name))
+	return fmt.Sprintf("%s-%04x", safe, sum.Sum32()&0xffff)
+}

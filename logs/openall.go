@@ -1,0 +1,106 @@
+package logs
+
+import (
+	"context"
+	"runtime"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// opening is a stream on its way to the pump's goroutine.
+type opening struct {
+	stream *Stream
+	target Target
+	files  []opened
+	err    error
+}
+
+// OpenAll makes a stream for each target, or none: then it returns which of them
+// could not be had. Files are opened by as many goroutines as there are
+// processors, and the pump's goroutine is asked only once.
+func (p *Pump) OpenAll(targets []Target) (streams []*Stream, bad int, err error) {
+	all := make([]opening, len(targets))
+	const enough = 16 // for a goroutine to be worth it
+	workers := max(1, min(runtime.GOMAXPROCS(0), len(all)/enough))
+	var wg sync.WaitGroup
+	for w := range workers {
+		part := all[w*len(all)/workers : (w+1)*len(all)/workers]
+		from := w * len(all) / workers
+		wg.Go(func() { // ends with its part; waited for below
+			for i := range part {
+				part[i] = p.prepare(targets[from+i])
+				if part[i].err != nil {
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	bad, err = firstError(all)
+	if err == nil {
+		if e := p.do(context.Background(), func() { bad, err = p.adoptAll(all) }); e != nil {
+			bad, err = 0, e
+		}
+	}
+	if err != nil {
+		for _, o := range all {
+			o.discard()
+		}
+		return nil, bad, err
+	}
+	for _, o := range all {
+		streams = append(streams, o.stream)
+	}
+	return streams, 0, nil
+}
+
+func firstError(all []opening) (int, error) {
+	for i, o := range all {
+		if o.err != nil {
+			return i, o.err
+		}
+	}
+	return 0, nil
+}
+
+// prepare does what needs no knowledge of the other streams.
+func (p *Pump) prepare(t Target) opening {
+	fd, err := newPipe(t.UID, t.GID)
+	if err != nil {
+		return opening{err: err}
+	}
+	files, err := openTargets(t)
+	if err != nil {
+		unix.Close(fd)
+		return opening{err: err}
+	}
+	return opening{stream: &Stream{pump: p, fd: fd, size: pipeSize(fd)}, target: t, files: files}
+}
+
+// adoptAll runs in the pump's goroutine.
+func (p *Pump) adoptAll(all []opening) (bad int, err error) {
+	for i := range all {
+		o := &all[i]
+		err := p.adopt(o.stream, o.target, o.files)
+		o.files = nil
+		if err != nil {
+			for _, done := range all[:i] {
+				p.drop(done.stream)
+			}
+			return i, err
+		}
+	}
+	return 0, nil
+}
+
+// discard frees what the pump has not got.
+func (o opening) discard() {
+	if o.stream == nil {
+		return
+	}
+	closeTargets(o.files)
+	if o.stream.fd >= 0 { // drop has closed those that were adopted
+		unix.Close(o.stream.fd)
+	}
+}
