@@ -29,6 +29,9 @@ func (d *Daemon) begin(ctx context.Context) (end func(), err error) {
 // apply brings the apps of a request to what it says: see plan. Everything that
 // can be refused is refused before anything is started or stopped.
 func (d *Daemon) apply(ctx context.Context, req api.Apply) (api.Outcome, error) {
+	if err := checkApps(req.Apps); err != nil {
+		return api.Outcome{}, err
+	}
 	end, err := d.begin(ctx)
 	if err != nil {
 		return api.Outcome{}, err

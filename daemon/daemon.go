@@ -39,7 +39,7 @@ type Daemon struct {
 	started  time.Time
 	log      func(format string, args ...any)
 	journal  *journal
-	kernel   *supervise.OSKernel
+	kernel   kernel
 	pump     *logs.Pump
 	table    atomic.Pointer[table]
 	changing chan struct{} // holds one token: changes of the table are one at a time
@@ -49,6 +49,12 @@ type Daemon struct {
 	janitor  *janitor
 	closing  chan struct{} // closed once, by the first request to end
 	ended    atomic.Bool
+}
+
+// kernel starts programs.
+type kernel interface {
+	supervise.Kernel
+	Close()
 }
 
 // Run claims the home, serves until it is told to end, stops every app, and

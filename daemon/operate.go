@@ -72,12 +72,11 @@ func (d *Daemon) scale(ctx context.Context, req api.Scale) (api.Outcome, error) 
 	if req.Relative {
 		want += have
 	}
-	const most = 4096
 	switch {
 	case want < 1:
 		return api.Outcome{}, api.Errorf(api.KindInvalid, "%s has %d instances: want at least 1 left; gopm stop or delete ends the app", req.Name, have)
-	case want > most:
-		return api.Outcome{}, api.Errorf(api.KindInvalid, "%s: at most %d instances", req.Name, most)
+	case want > maxInstances:
+		return api.Outcome{}, api.Errorf(api.KindInvalid, "%s: at most %d instances", req.Name, maxInstances)
 	case want == have:
 		return api.Outcome{}, api.Errorf(api.KindInvalid, "%s has %d instances already", req.Name, have)
 	}

@@ -1,0 +1,36 @@
+package daemon
+
+import (
+	"path/filepath"
+
+	"gopm/daemon/api"
+	"gopm/ecosystem"
+)
+
+// maxInstances bounds what one request can make of an app.
+const maxInstances = 4096
+
+// checkApps refuses what the command line never sends, so that a request by hand
+// cannot make the daemon do what no file can ask for. The settings have been
+// checked where they were read; this is only about what would do harm here.
+func checkApps(apps []ecosystem.App) error {
+	seen := map[string]bool{}
+	for i, a := range apps {
+		switch {
+		case a.Name == "":
+			return api.Errorf(api.KindInvalid, "app %d has no name", i)
+		case seen[a.Name]:
+			return api.Errorf(api.KindInvalid, "%q: two apps of this name in one request", a.Name)
+		case a.Command.Script == "":
+			return api.Errorf(api.KindInvalid, "%q has no script", a.Name)
+		case !filepath.IsAbs(a.Command.Cwd):
+			return api.Errorf(api.KindInvalid, "%q: cwd %q is not absolute", a.Name, a.Command.Cwd)
+		case a.Scale.Instances < 1 || a.Scale.Instances > maxInstances:
+			return api.Errorf(api.KindInvalid, "%q: want 1 to %d instances, got %d", a.Name, maxInstances, a.Scale.Instances)
+		case a.PidFile != "" && !filepath.IsAbs(a.PidFile):
+			return api.Errorf(api.KindInvalid, "%q: pid_file %q is not absolute", a.Name, a.PidFile)
+		}
+		seen[a.Name] = true
+	}
+	return nil
+}
