@@ -41,6 +41,7 @@ var makers = [...]maker{
 	{"reloadLogs", (*cli).reloadLogsCmd, (*cli).completeTargets, true},
 	{"kill", (*cli).killCmd, nil, false},
 	{"ping", (*cli).pingCmd, nil, true},
+	{"init ecosystem", (*cli).initCmd, nil, false},
 	{"import", (*cli).importCmd, nil, false},
 	{"schema", (*cli).schemaCmd, nil, false},
 	{"report", (*cli).reportCmd, nil, false},

@@ -84,14 +84,17 @@ func (c *cli) importPM2(ctx context.Context, args []string, o importOptions) err
 	for _, note := range made.Notes {
 		c.say("note: %s", note)
 	}
-	c.readBack(ctx, o.output)
-	c.say("look at it, then: pm2 kill; gopm start %s", o.output)
+	if c.readBack(ctx, o.output) {
+		c.say("next: look at it, then: pm2 kill; gopm start %s", o.output)
+	} else {
+		c.say("next: mend that in the file, then: pm2 kill; gopm start %s", o.output)
+	}
 	return nil
 }
 
-// readBack says what gopm will say about a file that was just written. Mistakes
-// are no failure here: a script may be gone that pm2 still remembers.
-func (c *cli) readBack(ctx context.Context, path string) {
+// readBack says what gopm will say about a file that was just written, and whether
+// it can be started. Mistakes are no failure: what it names may come later.
+func (c *cli) readBack(ctx context.Context, path string) bool {
 	file, err := ecosystem.Read(ctx, path, options())
 	var problems ecosystem.Problems
 	switch {
@@ -102,6 +105,7 @@ func (c *cli) readBack(ctx context.Context, path string) {
 	default:
 		c.remark(file.Problems)
 	}
+	return err == nil
 }
 
 // pm2List is what pm2 knows, and its home.

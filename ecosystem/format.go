@@ -71,7 +71,8 @@ func (r *reader) tree(ctx context.Context, path string) (*node, error) {
 	case strings.HasSuffix(path, ".yml"), strings.HasSuffix(path, ".yaml"):
 		return r.yaml(data), nil
 	case isProcfile(path):
-		return r.procfile(data), nil
+		env, port := r.foremanEnv()
+		return r.procfile(data, env, port), nil
 	default:
 		return r.json(data), nil
 	}

@@ -17,9 +17,8 @@ func isProcfile(path string) bool {
 // procfile reads the lines `name: command` into a list of apps, the way foreman
 // does: each command is for a shell, the file .env beside it is read, and PORT is
 // 5000 for the first line, 5100 for the second and so on; a PORT of .env or of the
-// user's shell takes the place of 5000.
-func (r *reader) procfile(data []byte) *node {
-	env, firstPort := r.foremanEnv()
+// user's shell takes the place of 5000. env is that .env, "" when there is none.
+func (r *reader) procfile(data []byte, env string, firstPort int) *node {
 	list := &node{kind: kindList, place: place{1, 1}}
 	l := newLines(data)
 	for n := 1; n <= len(l.starts); n++ {

@@ -95,7 +95,7 @@ func FuzzProcfile(f *testing.F) {
 	f.Add([]byte("a:b:c\n:\n\x00: x\nall: y\n1: z"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r := &reader{name: "Procfile", dir: "/nowhere", world: newWorld(Options{Dir: "/", CPUs: 2})}
-		root := r.procfile(data)
+		root := r.procfile(data, "", 5000)
 		if (root == nil) != r.problems.failed() {
 			t.Fatalf("%v, problems %v", root, r.problems)
 		}
