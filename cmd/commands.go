@@ -77,6 +77,20 @@ func (m maker) command(c *cli) *cobra.Command {
 	return cmd
 }
 
+// forParser is a call as the parser understands it. Of a word that is no command
+// only that is left: its options, --help too, are nobody's.
+func forParser(args []string) []string {
+	word := firstWord(args)
+	known := word == "" || word == "help" || strings.HasPrefix(word, "__complete")
+	for _, m := range makers {
+		known = known || hasWord(m.words, word)
+	}
+	if !known {
+		return []string{word}
+	}
+	return withoutNegatives(args)
+}
+
 // firstWord is the command of a call: the first word that is no option. The
 // options that come before it take no value.
 func firstWord(args []string) string {

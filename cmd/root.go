@@ -75,7 +75,7 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 		return c.exitCode(err)
 	}
 	root := c.root(args[1:])
-	root.SetArgs(withoutNegatives(args[1:]))
+	root.SetArgs(forParser(args[1:]))
 	err = root.ExecuteContext(ctx)
 	if err == nil && checked.err != nil {
 		err = fmt.Errorf("cannot write the output: %v", checked.err)

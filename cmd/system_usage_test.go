@@ -23,6 +23,8 @@ func TestUsageErrors(t *testing.T) {
 		{"startOrRestart a.json b.json", []string{"startOrRestart"}},
 		{"logs --lines many", []string{"--lines", `"many"`}},
 		{"start x.json --wait soon", []string{"--wait", `"soon"`}},
+		{"frobnicate --help", []string{"command not found: frobnicate"}},
+		{"frobnicate --force x", []string{"command not found: frobnicate"}},
 		{"start --nosuch", []string{"--nosuch", "gopm start --help"}},
 		{"-x", []string{"-x", "gopm --help"}},
 	} {
@@ -38,7 +40,7 @@ func TestHelp(t *testing.T) {
 	for _, call := range []string{"", "--help", "help", "-h"} {
 		contains(t, "gopm "+call, g.run(strings.Fields(call)...), "start", "restart", "logs", "Exit codes")
 	}
-	for _, command := range strings.Fields("start stop restart delete startOrRestart ls jlist info logs kill ping version") {
+	for _, command := range strings.Fields("start stop restart reload delete startOrRestart startOrReload ls jlist prettylist info env id pid logs flush reloadLogs report completion kill ping version") {
 		r := g.try(command, "--help")
 		if r.code != 0 || !strings.Contains(r.out, "gopm ") || r.err != "" {
 			t.Errorf("%s --help: %v", command, r)
