@@ -17,11 +17,15 @@ func (d *Daemon) flush(ctx context.Context, req api.Flush) (api.Flushed, error) 
 	if err != nil {
 		return api.Flushed{}, err
 	}
-	done := eachLog(ctx, picked, func(s *logs.Stream, f *api.LogFile) error {
-		f.Bytes = sizeOf(f.Path)
+	done := eachLog(ctx, picked, func(s *logs.Stream, files []api.LogFile) error {
+		for i := range files {
+			files[i].Bytes = sizeOf(files[i].Path)
+		}
 		err := s.Truncate()
-		if req.Rotated && err == nil {
-			f.Rotated, err = logs.Trim([]string{f.Path}, 0)
+		for i := range files {
+			if req.Rotated && err == nil {
+				files[i].Rotated, err = logs.Trim([]string{files[i].Path}, 0)
+			}
 		}
 		return err
 	})
@@ -53,32 +57,39 @@ func (d *Daemon) reopen(ctx context.Context, req api.Targets) (api.Flushed, erro
 	if err != nil {
 		return api.Flushed{}, err
 	}
-	done := eachLog(ctx, picked, func(s *logs.Stream, f *api.LogFile) error {
+	done := eachLog(ctx, picked, func(s *logs.Stream, files []api.LogFile) error {
 		err := s.Reopen()
-		f.Bytes = sizeOf(f.Path)
+		for i := range files {
+			files[i].Bytes = sizeOf(files[i].Path)
+		}
 		return err
 	})
 	d.log("%d log files were opened anew by command", len(done.Files))
 	return done, nil
 }
 
-// eachLog does something to every log file of some instances, once to each. It
-// ends with ctx: on a disk that hangs every file takes its time.
-func eachLog(ctx context.Context, picked []*instance, do func(*logs.Stream, *api.LogFile) error) api.Flushed {
+// eachLog does something to every stream of some instances that has log files, and
+// names each file once: streams share them. It ends with ctx, because on a disk
+// that hangs every file takes its time.
+func eachLog(ctx context.Context, picked []*instance, do func(*logs.Stream, []api.LogFile) error) api.Flushed {
 	done := api.Flushed{Files: []api.LogFile{}}
 	seen := map[string]bool{}
 	for _, in := range picked {
 		for _, s := range []*logs.Stream{in.out, in.err} {
-			path := s.Stats().Path
-			if ctx.Err() != nil || !isLogFile(path) || seen[path] {
+			var files []api.LogFile
+			for _, path := range []string{s.Stats().Path, s.Stats().Also} {
+				if !seen[path] && isLogFile(path) {
+					seen[path] = true
+					files = append(files, api.LogFile{Path: path})
+				}
+			}
+			if len(files) == 0 || ctx.Err() != nil {
 				continue
 			}
-			seen[path] = true
-			f := api.LogFile{Path: path}
-			if err := do(s, &f); err != nil {
-				f.Error = err.Error()
+			if err := do(s, files); err != nil {
+				files[0].Error = err.Error()
 			}
-			done.Files = append(done.Files, f)
+			done.Files = append(done.Files, files...)
 		}
 	}
 	return done
