@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime/debug"
 	"syscall"
 
 	"gopm/daemon"
@@ -43,8 +42,6 @@ func runHidden(args []string, errOut io.Writer) (code int, ours bool) {
 func runDaemon(home string, handshake *os.File, errOut io.Writer) int {
 	syscall.CloseOnExec(handshakeFD)
 	_ = os.WriteFile("/proc/self/comm", []byte("gopm-daemon"), 0) // for ps and top; "exe" otherwise
-	const gcPercent = 40                                          // the daemon allocates little once its apps run: memory counts for more than the collector's time
-	debug.SetGCPercent(gcPercent)
 	link, err := keeper.Connect(linkFD)
 	if err != nil {
 		fmt.Fprintf(handshake, "cannot talk to the keeper: %v\n", err)

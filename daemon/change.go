@@ -18,6 +18,7 @@ func (d *Daemon) begin(ctx context.Context) (end func(), err error) {
 	}
 	select {
 	case d.changing <- struct{}{}:
+		d.thrift.spend()
 		return func() { <-d.changing }, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()

@@ -46,6 +46,7 @@ type Daemon struct {
 	hub      hub
 	usage    *sampler
 	limits   *limiter
+	thrift   thrift
 	janitor  *janitor
 	closing  chan struct{} // closed once, by the first request to end
 	ended    atomic.Bool
@@ -98,6 +99,7 @@ func assemble(cfg Config) (*Daemon, error) {
 	d.journal = newJournal(file)
 	d.log = d.journal.print
 	d.table.Store(&table{})
+	d.thrift.spend() // somebody starts us for what comes now
 	keeperPid := 0
 	if cfg.Keeper != nil {
 		keeperPid = cfg.Keeper.Pid()
@@ -161,6 +163,7 @@ func (d *Daemon) end() {
 
 // shutdown ends what assemble began, in the opposite order.
 func (d *Daemon) shutdown() {
+	d.thrift.end()
 	d.limits.close()
 	d.janitor.close()
 	for _, in := range d.table.Load().all() {

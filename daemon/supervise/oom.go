@@ -5,7 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // oomCounter counts the kernel's OOM kills: of our own cgroup where cgroup v2
@@ -15,7 +17,15 @@ import (
 type oomCounter struct {
 	file *os.File // nil: no such count
 	seen atomic.Uint64
+
+	mu   sync.Mutex // guards the rest
+	last uint64     // what was read
+	at   time.Time
 }
+
+// oomAge is how old a count may be at a spawn: reading it takes the kernel longer
+// than anything else that is read for a spawn.
+const oomAge = 100 * time.Millisecond
 
 func newOOMCounter(proc, cgroup string) *oomCounter {
 	o := &oomCounter{}
@@ -39,6 +49,16 @@ func ownCgroup(proc string) string {
 		}
 	}
 	return ""
+}
+
+// recent is the count, or what it was a moment ago.
+func (o *oomCounter) recent() uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if now := time.Now(); now.Sub(o.at) > oomAge {
+		o.last, o.at = o.read(), now
+	}
+	return o.last
 }
 
 func (o *oomCounter) read() uint64 {

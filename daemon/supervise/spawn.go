@@ -34,7 +34,7 @@ func (k *OSKernel) Spawn(c Command, out, err *os.File, exited func()) (Child, er
 // adopt makes a Child of a process just spawned.
 func (k *OSKernel) adopt(c Command, pid, pidfd int, exited func()) (Child, error) {
 	st, _ := k.proc.stat(pid) // it is ours and unreaped, so it is there, if only as a zombie
-	ch := &child{k: k, pid: pid, pidfd: pidfd, start: st.start, marker: c.Marker, ooms: k.oom.read()}
+	ch := &child{k: k, pid: pid, pidfd: pidfd, start: st.start, marker: c.Marker, ooms: k.oom.recent()}
 	k.setMain(pid, true)
 	var e error
 	if ch.watch, e = k.watch(pidfd, exited); e != nil {
