@@ -46,7 +46,7 @@ func (k *keeper) start(argv, environ []string, extra []*os.File) (*os.File, erro
 	for _, f := range extra {
 		files = append(files, f.Fd())
 	}
-	files = append(files, uintptr(pair[1]))
+	files = withRoom(append(files, uintptr(pair[1])))
 	k.daemon, err = syscall.ForkExec(k.binary, argv, &syscall.ProcAttr{Env: environ, Files: files})
 	unix.Close(pair[1])
 	for _, f := range extra {
@@ -57,4 +57,22 @@ func (k *keeper) start(argv, environ []string, extra []*os.File) (*os.File, erro
 		return nil, fmt.Errorf("cannot start the daemon (%s): %w", k.binary, err)
 	}
 	return os.NewFile(uintptr(pair[0]), "daemon link"), nil
+}
+
+// tableRoom is the number of a descriptor that the daemon gets only so that its
+// table has room. The kernel makes room for more by doubling, and where there are
+// threads each time waits for a grace period of about 10 ms; in the daemon's first
+// thread, before the exec, it costs nothing.
+const tableRoom = 4095
+
+// withRoom adds stdin as that descriptor, if the limit allows it.
+func withRoom(files []uintptr) []uintptr {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil || limit.Cur <= tableRoom {
+		return files
+	}
+	for len(files) < tableRoom {
+		files = append(files, ^uintptr(0)) // none
+	}
+	return append(files, 0)
 }
