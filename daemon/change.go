@@ -4,9 +4,13 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"gopm/daemon/api"
+	"gopm/daemon/keeper"
 	"gopm/daemon/supervise"
 	"gopm/ecosystem"
 )
@@ -54,6 +58,7 @@ func (d *Daemon) converge(req api.Apply) (out api.Outcome, err error) {
 	if err != nil {
 		return out, err
 	}
+	defer makeRoom(todo)()
 	prepared, err := d.prepareAll(t, req, todo)
 	if err != nil {
 		return out, api.Errorf(api.KindInvalid, "%v", err)
@@ -67,6 +72,28 @@ func (d *Daemon) converge(req api.Apply) (out api.Outcome, err error) {
 	}
 	d.changed()
 	return out, nil
+}
+
+// makeRoom lets the kernel make room for the descriptors of many instances in one
+// go, while their start is being prepared: otherwise it doubles the table several
+// times, and with threads waits for a grace period of some 10 ms each time. The
+// returned function waits for it.
+func makeRoom(todo []decision) (wait func()) {
+	const each = 5 // two pipes, two logs, a pidfd
+	need := 0
+	for _, dec := range todo {
+		need += each * dec.want.Scale.Instances
+	}
+	if need < keeper.TableRoom {
+		return func() {}
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { // ends by itself; waited for by wait
+		if fd, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, need); err == nil { // an error: it is going to be slower
+			unix.Close(fd)
+		}
+	})
+	return wg.Wait
 }
 
 func (d *Daemon) prepareAll(t *table, req api.Apply, todo []decision) ([]ready, error) {

@@ -46,8 +46,8 @@ func Connect(fd int) (*Link, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot ask for the keeper's pid: %w", err)
 	}
-	unix.Close(tableRoom) // it has served
-	unix.CloseOnExec(fd) // an app that held it would hide the daemon's death
+	unix.Close(TableRoom) // it has served
+	unix.CloseOnExec(fd)  // an app that held it would hide the daemon's death
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return nil, fmt.Errorf("cannot set up the link to the keeper: %w", err)
 	}

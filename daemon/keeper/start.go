@@ -59,19 +59,19 @@ func (k *keeper) start(argv, environ []string, extra []*os.File) (*os.File, erro
 	return os.NewFile(uintptr(pair[0]), "daemon link"), nil
 }
 
-// tableRoom is the number of a descriptor that the daemon gets only so that its
+// TableRoom is the number of a descriptor that the daemon gets only so that its
 // table has room. The kernel makes room for more by doubling, and where there are
 // threads each time waits for a grace period of about 10 ms; in the daemon's first
 // thread, before the exec, it costs nothing.
-const tableRoom = 4095
+const TableRoom = 1023
 
 // withRoom adds stdin as that descriptor, if the limit allows it.
 func withRoom(files []uintptr) []uintptr {
 	var limit unix.Rlimit
-	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil || limit.Cur <= tableRoom {
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil || limit.Cur <= TableRoom {
 		return files
 	}
-	for len(files) < tableRoom {
+	for len(files) < TableRoom {
 		files = append(files, ^uintptr(0)) // none
 	}
 	return append(files, 0)
