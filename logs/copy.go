@@ -96,7 +96,7 @@ func (p *Pump) refuse(s *Stream, o *outlet, data []byte, err error) {
 			k.rest = data
 			return
 		}
-		err = errFull
+		err = k.whyFull()
 	}
 	end := bytes.IndexByte(data, '\n') + 1
 	if k.midline() {
@@ -114,5 +114,5 @@ func (p *Pump) refuse(s *Stream, o *outlet, data []byte, err error) {
 
 // waitsFor says whether a full sink may still keep its programs waiting.
 func (p *Pump) waitsFor(k *sink) bool {
-	return k.trouble.err == nil && (k.trouble.full.IsZero() || p.now().Sub(k.trouble.full) < fullGrace)
+	return !k.queue && k.trouble.err == nil && (k.trouble.full.IsZero() || p.now().Sub(k.trouble.full) < fullGrace)
 }

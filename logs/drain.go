@@ -117,8 +117,8 @@ func (p *Pump) gate(s *Stream, o *outlet) (wait bool) {
 	case p.waitsFor(k):
 		return true
 	default:
-		o.refused = errFull
-		p.refuse(s, o, nil, errFull)
+		o.refused = k.whyFull()
+		p.refuse(s, o, nil, o.refused)
 	}
 	return false
 }

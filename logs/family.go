@@ -2,6 +2,8 @@ package logs
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -13,7 +15,7 @@ const closeWait = 3 * time.Second
 var errOwned = errors.New("an app with another log_buffered writes to it")
 
 // errHangs: a disk doesn't answer.
-var errHangs = errors.New("a disk has not answered; what was still to be written to its logs is lost")
+var errHangs = errors.New("its disk has not answered")
 
 // family is what the pumps of a daemon share: the ordinary one, and one for each
 // group of files that are written through memory.
@@ -59,15 +61,103 @@ func (f *family) history(path string) *history {
 	return h
 }
 
+// home is the pump that writes these files, or is to: a file has one writer. A
+// guest counts the stream that comes with them, until leave.
+func (f *family) home(ordinary *Pump, buffered bool, all []opened) (*Pump, error) {
+	home, err := f.find(ordinary, all)
+	switch {
+	case err != nil || home != nil:
+		return home, err
+	case !buffered:
+		return ordinary, nil
+	}
+	if home, err = newMember(f, ordinary.log, ordinary.now); err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.guests[home] = 1
+	return home, nil
+}
+
+// find is the pump that writes any of these files; nil: none does.
+func (f *family) find(ordinary *Pump, all []opened) (home *Pump, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, o := range all {
+		switch owner := f.owners[o.id]; {
+		case owner == nil || owner == home:
+		case home != nil:
+			return nil, errOwned
+		default:
+			home = owner
+		}
+	}
+	if home == nil || home == ordinary {
+		return home, nil
+	}
+	if f.guests[home] == 0 { // it can't be ended: its disk hangs
+		return nil, errHangs
+	}
+	f.guests[home]++
+	return home, nil
+}
+
+// leave ends a guest that has no stream any more.
+func (f *family) leave(p *Pump) {
+	f.mu.Lock()
+	f.guests[p]--
+	last := f.guests[p] <= 0
+	if last {
+		delete(f.guests, p)
+	}
+	f.mu.Unlock()
+	if last {
+		late := time.NewTimer(closeWait)
+		defer late.Stop()
+		p.askEnd()
+		p.awaitEnd(late.C)
+	}
+}
+
 // close ends what works beside the ordinary pump, without waiting for ever.
-func (f *family) close() error {
-	packed := f.packer.close()
+func (f *family) close() (err error) {
 	late := time.NewTimer(closeWait)
 	defer late.Stop()
+	f.mu.Lock()
+	guests := slices.Collect(maps.Keys(f.guests))
+	f.mu.Unlock()
+	packed := f.packer.close()
+	for _, p := range guests {
+		p.askEnd()
+	}
+	for _, p := range guests {
+		if !p.awaitEnd(late.C) {
+			return errHangs
+		}
+	}
 	select {
 	case <-packed:
 		return nil
 	case <-late.C:
 		return errHangs
+	}
+}
+
+// askEnd tells a pump to end. One whose disk hangs may not even hear it.
+func (p *Pump) askEnd() {
+	select {
+	case p.cmds <- func() { p.closing = true }:
+		p.poll.ring()
+	default:
+	}
+}
+
+func (p *Pump) awaitEnd(late <-chan time.Time) bool {
+	select {
+	case <-p.ended:
+		return true
+	case <-late:
+		return false
 	}
 }

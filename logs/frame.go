@@ -78,12 +78,16 @@ func (p *Pump) frameStep(s *Stream) (int, state) {
 		}
 	}
 	f := &s.frame
-	held, n := copy(p.buf, f.held), 0
-	if held <= maxLine {
-		n, _ = retryInt(func() (int, error) { return unix.Read(s.fd, p.buf[held:held+pipeChunk]) })
-		if n = max(n, 0); n == 0 && !f.behind {
-			return 0, pipeEmpty
+	if len(f.held) > maxLine { // more than the beginning of a line
+		if p.frame(s, f.held, len(f.held)) {
+			return 0, sinkFull
 		}
+		return 0, pipeMore
+	}
+	held := copy(p.buf, f.held)
+	n, _ := retryInt(func() (int, error) { return unix.Read(s.fd, p.buf[held:held+pipeChunk]) })
+	if n = max(n, 0); n == 0 && !f.behind {
+		return 0, pipeEmpty
 	}
 	switch blocked := p.frame(s, p.buf[:held+n], held); {
 	case blocked:

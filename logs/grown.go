@@ -27,7 +27,7 @@ type telling struct {
 
 type subscriber struct{ f func(*Stream) }
 
-// Grown calls f, from the pump's goroutine, whenever a stream's file has grown or
+// Grown calls f, from a pump's goroutine, whenever a stream's file has grown or
 // was rotated, at most once per 50 ms and stream (what grows meanwhile is told
 // when they are over); f must not block, nor ask a Stream for anything but Stats
 // and Index. It returns the function that ends it; a call that is just going on
@@ -36,7 +36,7 @@ func (p *Pump) Grown(f func(*Stream)) (cancel func()) {
 	return p.fam.subs.grown.add(f)
 }
 
-// Rotated calls f, from the pump's goroutine, after each rotation of a file, for
+// Rotated calls f, from a pump's goroutine, after each rotation of a file, for
 // every stream that writes to it; f must not block. It returns the function that
 // ends it.
 func (p *Pump) Rotated(f func(*Stream)) (cancel func()) {
@@ -53,7 +53,7 @@ func (p *Pump) tellRotated(k *sink) {
 			continue
 		}
 		for _, u := range *subs {
-			u.f(s)
+			u.f(s.public())
 		}
 	}
 }
@@ -120,7 +120,7 @@ func (p *Pump) notify() {
 		s.told = telling{last: now}
 		if subs != nil {
 			for _, u := range *subs {
-				u.f(s)
+				u.f(s.public())
 			}
 		}
 	}

@@ -3,7 +3,6 @@ package logs
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -20,37 +19,44 @@ const (
 
 // Reopen opens what the path means now, after somebody has moved the file away.
 func (s *Stream) Reopen() error {
-	var t Target
-	if err := s.manage("reopen", func() error { t = s.target; return nil }); err != nil {
+	return s.manage("reopen", func(w *Stream) error {
+		o, err := openTargets(w.target)
+		if err == nil {
+			err = w.pump.aim(w, w.target, o)
+		}
 		return err
-	}
-	return s.Retarget(t)
+	})
 }
 
 // Truncate empties the file in place, after what is in the pipe has gone into it.
 func (s *Stream) Truncate() error {
-	return s.manage("empty", func() error {
-		s.pump.empty(s)
-		return s.each(s.pump.truncate)
-	})
+	return s.manage("empty", func(w *Stream) error { return w.each(w.pump.truncate) })
 }
 
 // Rotate renames the file aside now, or, if it ends within a line, when that line
 // ends. Not if it is empty, or was rotated less than a second ago.
 func (s *Stream) Rotate() error {
-	return s.manage("rotate", func() error {
-		s.pump.empty(s)
-		return s.each(s.pump.rotateNow)
-	})
+	return s.manage("rotate", func(w *Stream) error { return w.each(w.pump.rotateNow) })
 }
 
-// manage runs f in the pump's goroutine, without waiting for ever.
-func (s *Stream) manage(what string, f func() error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), manageWait)
-	defer cancel()
-	err := s.do(ctx, f)
-	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("cannot %s log %s: its disk has not answered for %v", what, s.Stats().Path, manageWait)
+// manage runs f where the files are written, after what is in the pipe, but doesn't
+// wait for ever.
+func (s *Stream) manage(what string, f func(w *Stream) error) error {
+	w := s.writer()
+	if w != s {
+		if err := s.push(context.Background()); err != nil {
+			return err
+		}
+	}
+	var err error
+	_, e := w.pump.doWithin(manageWait, func() {
+		if err = errClosed; w.fd >= 0 {
+			w.pump.empty(w)
+			err = f(w)
+		}
+	})
+	if e != nil {
+		return fmt.Errorf("cannot %s log %s: %w", what, s.Stats().Path, e)
 	}
 	return err
 }

@@ -2,6 +2,7 @@ package logs
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"sync"
 
@@ -13,6 +14,7 @@ type opening struct {
 	stream *Stream
 	target Target
 	files  []opened
+	queued bool // it goes by way of a queue, see buffered.go
 	err    error
 }
 
@@ -43,6 +45,9 @@ func (p *Pump) OpenAll(targets []Target) (streams []*Stream, bad int, err error)
 			bad, err = 0, e
 		}
 	}
+	if err == nil {
+		bad, err = p.openAllQueued(all)
+	}
 	if err != nil {
 		for _, o := range all {
 			o.discard()
@@ -70,23 +75,53 @@ func (p *Pump) prepare(t Target) opening {
 	if err != nil {
 		return opening{err: err}
 	}
-	files, err := openTargets(t)
-	if err != nil {
+	o := opening{stream: &Stream{pump: p, fd: fd, size: pipeSize(fd)}, target: t, queued: t.Buffered}
+	if t.Buffered {
+		return o
+	}
+	if o.files, err = openTargets(t); err != nil {
 		unix.Close(fd)
 		return opening{err: err}
 	}
-	return opening{stream: &Stream{pump: p, fd: fd, size: pipeSize(fd)}, target: t, files: files}
+	return o
 }
 
 // adoptAll runs in the pump's goroutine.
 func (p *Pump) adoptAll(all []opening) (bad int, err error) {
 	for i := range all {
 		o := &all[i]
+		if o.queued {
+			continue
+		}
 		err := p.adopt(o.stream, o.target, o.files)
 		o.files = nil
+		if errors.Is(err, errOwned) { // by a buffered stream, which this one joins
+			o.queued = true
+			continue
+		}
 		if err != nil {
 			for _, done := range all[:i] {
-				p.drop(done.stream)
+				if !done.queued {
+					p.drop(done.stream)
+				}
+			}
+			return i, err
+		}
+	}
+	return 0, nil
+}
+
+// openAllQueued opens those that are buffered. If one can't be had, all are closed.
+func (p *Pump) openAllQueued(all []opening) (bad int, err error) {
+	for i, o := range all {
+		if !o.queued {
+			continue
+		}
+		if err := p.openQueued(o.stream, o.target); err != nil {
+			for j, done := range all {
+				if j < i || !done.queued {
+					done.stream.Close()
+				}
 			}
 			return i, err
 		}

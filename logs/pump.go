@@ -107,14 +107,22 @@ func (p *Pump) Open(t Target) (*Stream, error) {
 	return all[0], nil
 }
 
+// adopt gives a new stream its files and begins to watch its pipe.
 func (p *Pump) adopt(s *Stream, t Target, o []opened) error {
 	err := p.aim(s, t, o)
 	if err == nil {
-		err = p.poll.add(s.fd)
+		err = p.watch(s)
 	}
 	if err != nil {
 		p.release(s, &s.outs[0])
 		p.release(s, &s.outs[1])
+		s.outs = [2]outlet{}
+	}
+	return err
+}
+
+func (p *Pump) watch(s *Stream) error {
+	if err := p.poll.add(s.fd); err != nil {
 		return err
 	}
 	p.streams[int32(s.fd)] = s
@@ -293,12 +301,17 @@ func (p *Pump) drop(s *Stream) {
 	p.empty(s)
 	s.lose(&s.outs[0], len(s.frame.held), p.now()) // a full FIFO's, else there is none
 	s.frame.hold(nil, time.Time{})
-	p.release(s, &s.outs[0])
-	p.release(s, &s.outs[1])
-	s.publish()
-	delete(p.streams, int32(s.fd))
+	p.abandon(s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	unix.Close(s.fd) // takes it out of the epoll, being the last descriptor of this description
 	s.fd = -1
+}
+
+// abandon lets go of a stream's files and forgets it.
+func (p *Pump) abandon(s *Stream) {
+	p.release(s, &s.outs[0])
+	p.release(s, &s.outs[1])
+	s.publish()
+	delete(p.streams, int32(s.fd))
 }

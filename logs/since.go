@@ -29,6 +29,12 @@ func (s *Stream) Between(from, to Mark, n int) (lines []string, e error) {
 func (s *Stream) between(from, to Mark, n int) (lines []string, e error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
+	if b := s.backing(); b != nil {
+		if err := s.push(ctx); err != nil {
+			return nil, err
+		}
+		return b.between(from, to, n)
+	}
 	path := realPath(s.Stats().Path)
 	if from == (Mark{}) {
 		return nil, fmt.Errorf("cannot show what was written to %s: it can't be read back", path)

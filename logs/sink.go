@@ -20,6 +20,7 @@ type sink struct {
 	opened
 	target  Target // the latest stream's: one file has one limit
 	streams int
+	queue   bool   // of a buffered stream: when it is full, nobody waits
 	off     int64  // where the next byte goes, in a regular file
 	mid     bool   // the last byte written wasn't a newline (for what can't be read back)
 	rest    []byte // goes in before anything else: the end of an interrupted line
@@ -141,6 +142,14 @@ func (k *sink) write(b []byte) (int, error) {
 		}
 	}
 	return unix.Write(k.fd, b)
+}
+
+// whyFull is why a sink that is full takes nothing.
+func (k *sink) whyFull() error {
+	if k.queue {
+		return errBehind
+	}
+	return errFull
 }
 
 // writable says that a FIFO or terminal has room. Small writes may fit into the

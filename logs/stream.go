@@ -1,7 +1,9 @@
 package logs
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -28,8 +30,9 @@ type Rotation struct {
 
 // Stream is one pipe and the file behind it; it outlives the processes that write.
 type Stream struct {
-	pump *Pump
-	size int // what the pipe holds
+	pump  *Pump
+	size  int     // what the pipe holds
+	front *Stream // of which this is the back; see buffered.go
 
 	// The pump's goroutine owns these.
 	target Target
@@ -40,6 +43,7 @@ type Stream struct {
 
 	mu   sync.Mutex // guards what follows; the pump writes, anyone reads
 	fd   int        // the pipe; -1 when closed
+	back *Stream    // writes the files of this one, if it is buffered
 	pub  Stats
 	idx  *index
 	end  Mark      // of the file; zero if it isn't this stream's alone, or being written
@@ -101,6 +105,16 @@ func (s *Stream) ChildFile() (*os.File, error) {
 // Retarget changes the files and how lines are written; what is already in the
 // pipe goes to the old ones.
 func (s *Stream) Retarget(t Target) error {
+	if !t.Buffered && s.backing() == nil {
+		if err := s.retarget(t); !errors.Is(err, errOwned) {
+			return err
+		}
+	}
+	return s.reroute(t)
+}
+
+// retarget is Retarget for the part of a stream that writes its files.
+func (s *Stream) retarget(t Target) error {
 	o, err := openTargets(t)
 	if err != nil {
 		return err
@@ -120,6 +134,12 @@ func (s *Stream) Retarget(t Target) error {
 // Flush returns when everything that was in the pipe at the call is in the file.
 // Where lines are kept whole, it ends one that has no end yet.
 func (s *Stream) Flush(ctx context.Context) error {
+	if b := s.backing(); b != nil {
+		if err := s.push(ctx); err != nil {
+			return err
+		}
+		return b.Flush(ctx)
+	}
 	return s.do(ctx, func() error {
 		if !s.pump.empty(s) {
 			return fmt.Errorf("cannot write to %s: %w", s.target.Path, errFull)
@@ -131,11 +151,22 @@ func (s *Stream) Flush(ctx context.Context) error {
 // Stats is what info shows; never blocks.
 func (s *Stream) Stats() Stats {
 	s.mu.Lock()
-	st, busy := s.pub, s.busy
+	st, busy, b := s.pub, s.busy, s.back
 	s.mu.Unlock()
+	if b != nil {
+		return b.Stats().behind(st)
+	}
 	if !busy.IsZero() && s.pump.now().Sub(busy) >= stalledAfter {
 		st.Stalled = busy
 	}
+	return st
+}
+
+// behind adds what is known of the stream's front.
+func (st Stats) behind(front Stats) Stats {
+	st.Dropped += front.Dropped
+	st.DroppedSince = max(st.DroppedSince, front.DroppedSince)
+	st.Error = cmp.Or(st.Error, front.Error)
 	return st
 }
 
@@ -144,6 +175,14 @@ func (s *Stream) Stats() Stats {
 // it doesn't wait for the pump if the stream has its file for itself: the end of
 // the file and what waits in the pipe, unless bytes are on their way between the two.
 func (s *Stream) Mark() (m Mark) {
+	ctx, cancel := context.WithTimeout(context.Background(), markWait)
+	defer cancel()
+	if b := s.backing(); b != nil {
+		if s.push(ctx) != nil {
+			return Mark{}
+		}
+		return b.Mark()
+	}
 	s.mu.Lock()
 	m = s.end
 	if s.fd >= 0 && m != (Mark{}) {
@@ -153,8 +192,6 @@ func (s *Stream) Mark() (m Mark) {
 	if m != (Mark{}) {
 		return m
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), markWait)
-	defer cancel()
 	found := Mark{}
 	err := s.do(ctx, func() error {
 		s.pump.empty(s)
@@ -172,6 +209,9 @@ func (s *Stream) Mark() (m Mark) {
 // Index is the sparse time index: at Time the file Inode had Offset bytes. At most
 // 64 entries, oldest first; the last is the present end.
 func (s *Stream) Index() []IndexEntry {
+	if b := s.backing(); b != nil {
+		return b.Index()
+	}
 	s.mu.Lock()
 	x := s.idx
 	s.mu.Unlock()
@@ -183,10 +223,14 @@ func (s *Stream) Index() []IndexEntry {
 
 // Close drains the pipe, closes file and pipe.
 func (s *Stream) Close() error {
-	return s.do(context.Background(), func() error {
+	err := s.do(context.Background(), func() error {
 		s.pump.drop(s)
 		return nil
 	})
+	if b := s.backing(); err == nil && b != nil {
+		err = s.endBack(b)
+	}
+	return err
 }
 
 // do runs f in the pump's goroutine, unless the stream is closed.

@@ -295,8 +295,11 @@ func remedy(err error) string {
 	case unix.EROFS:
 		return "the file system is writable again"
 	}
-	if err == errFull {
+	switch err {
+	case errFull:
 		return "somebody reads it"
+	case errBehind:
+		return "it does"
 	}
 	return "that is repaired"
 }

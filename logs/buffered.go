@@ -1,0 +1,252 @@
+package logs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A buffered stream is two: the front, in the ordinary pump, takes what programs
+// write and puts it into a second pipe; from there the back, in a pump of its own,
+// writes the files. The second pipe is the bounded memory: when a disk hangs, the
+// back waits for it, the pipe fills, and the front drops whole lines and counts
+// them. What it is about to hold when the daemon is killed is lost.
+
+// queueSize is what is kept for a disk that hangs, per stream; less if the user
+// may not have so large a pipe.
+const queueSize = 1 << 20
+
+// errBehind: a queue is full.
+var errBehind = errors.New("its disk does not take it in time")
+
+// backing is the back of a buffered stream, nil for others.
+func (s *Stream) backing() *Stream {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.back
+}
+
+func (s *Stream) setBack(b *Stream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.back = b
+}
+
+// writer is the part of a stream that writes its files.
+func (s *Stream) writer() *Stream {
+	if b := s.backing(); b != nil {
+		return b
+	}
+	return s
+}
+
+// public is the stream that the daemon knows.
+func (s *Stream) public() *Stream {
+	if s.front != nil {
+		return s.front
+	}
+	return s
+}
+
+// push moves what programs have written to where its writer takes it.
+func (s *Stream) push(ctx context.Context) error {
+	return s.do(ctx, func() error { s.pump.empty(s); return nil })
+}
+
+// newQueue is the memory between front and back, as a sink of the front.
+func newQueue(t Target) (*sink, error) {
+	fd, err := newPipe(-1, -1)
+	if err != nil {
+		return nil, err
+	}
+	unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, queueSize)
+	k := newSink(opened{fd: fd, kind: kindSpecial, readable: true}, t)
+	k.queue, k.streams = true, 1
+	return k, nil
+}
+
+// openQueued makes a buffered stream.
+func (p *Pump) openQueued(s *Stream, t Target) error {
+	k, err := newQueue(t)
+	if err != nil {
+		return err
+	}
+	e := p.do(context.Background(), func() {
+		p.enqueue(s, k)
+		if err = p.watch(s); err != nil {
+			p.release(s, &s.outs[0])
+		}
+	})
+	if e != nil {
+		k.close()
+		return e
+	}
+	if err == nil {
+		if err = s.route(t); err != nil {
+			p.do(context.Background(), func() { p.abandon(s) })
+		}
+	}
+	return err
+}
+
+// enqueue makes a stream the front of a buffered one.
+func (p *Pump) enqueue(s *Stream, k *sink) {
+	for i := range s.outs {
+		p.release(s, &s.outs[i])
+		s.outs[i].sink = nil
+	}
+	s.outs[0] = outlet{sink: k, count: s.outs[0].count}
+	s.target, s.frame.format = k.target, nil
+	s.publish()
+}
+
+// dequeue gives what is still in its queue, and all that follows, to the files of t.
+func (p *Pump) dequeue(s *Stream, t Target, all []opened) error {
+	left := make([]byte, 0, queueSize)
+	for len(left) < cap(left) {
+		n, err := retryInt(func() (int, error) { return unix.Read(s.outs[0].sink.fd, left[len(left):cap(left)]) })
+		if err != nil || n <= 0 {
+			break
+		}
+		left = left[:len(left)+n]
+	}
+	if err := p.aim(s, t, all); err != nil {
+		return err
+	}
+	s.unsettle(p.now())
+	p.gate(s, &s.outs[0])
+	p.gate(s, &s.outs[1])
+	if s.framed() {
+		p.frame(s, left, 0)
+	} else {
+		p.deliver(s, &s.outs[0], left)
+	}
+	p.settle(s, len(left) > 0)
+	return nil
+}
+
+// reroute changes the files of a stream that is, or is to be, buffered: it is put
+// before a queue, and that gets a new back, or none.
+func (s *Stream) reroute(t Target) error {
+	if o, err := openTargets(t); err != nil {
+		return err // before anything is changed
+	} else {
+		closeTargets(o)
+	}
+	if b := s.backing(); b == nil {
+		k, err := newQueue(t)
+		if err != nil {
+			return err
+		}
+		if err := s.do(context.Background(), func() error {
+			s.pump.empty(s)
+			s.pump.enqueue(s, k)
+			return nil
+		}); err != nil {
+			k.close()
+			return err
+		}
+	} else {
+		if err := s.push(context.Background()); err != nil {
+			return err
+		}
+		if err := s.endBack(b); err != nil {
+			return err
+		}
+	}
+	return s.route(t)
+}
+
+// route gives the stream's queue a back, or, where its files are written
+// unbuffered by others, takes the queue away.
+func (s *Stream) route(t Target) error {
+	o, err := openTargets(t)
+	if err != nil {
+		return err
+	}
+	home, err := s.pump.fam.home(s.pump, t.Buffered, o)
+	if err != nil {
+		closeTargets(o)
+		return fmt.Errorf("cannot open log %s: %w", t.Path, err)
+	}
+	if home == s.pump {
+		return s.do(context.Background(), func() error { return s.pump.dequeue(s, t, o) })
+	}
+	if err := s.addBack(home, t, o); err != nil {
+		s.pump.fam.leave(home)
+		return err
+	}
+	return s.do(context.Background(), func() error {
+		s.target, s.outs[0].sink.target = t, t
+		s.publish()
+		return nil
+	})
+}
+
+// addBack has the pump home write what is in the stream's queue.
+func (s *Stream) addBack(home *Pump, t Target, o []opened) error {
+	b := &Stream{pump: home, fd: -1, front: s}
+	err := s.do(context.Background(), func() (err error) {
+		b.fd, err = reopen(s.outs[0].sink.fd, unix.O_RDWR|unix.O_NONBLOCK)
+		return err
+	})
+	if err != nil {
+		closeTargets(o)
+		return err
+	}
+	b.size = pipeSize(b.fd)
+	begun, e := home.doWithin(manageWait, func() { err = home.adopt(b, t, o) })
+	switch {
+	case e == nil && err == nil:
+		s.setBack(b)
+		return nil
+	case !begun:
+		closeTargets(o)
+		unix.Close(b.fd)
+		return fmt.Errorf("cannot open log %s: %w", t.Path, e)
+	case e == nil:
+		unix.Close(b.fd)
+		return err
+	}
+	return fmt.Errorf("cannot open log %s: %w", t.Path, e)
+}
+
+// endBack has the rest of the queue written, for as long as the disk answers.
+func (s *Stream) endBack(b *Stream) error {
+	_, err := b.pump.doWithin(closeWait, func() { b.pump.drop(b) })
+	if err != nil && !errors.Is(err, errClosed) {
+		return fmt.Errorf("cannot close log %s: %w", s.Stats().Path, err)
+	}
+	s.setBack(nil)
+	s.pump.fam.leave(b.pump)
+	return nil
+}
+
+// doWithin is do for at most so long. What hasn't begun by then isn't begun later.
+func (p *Pump) doWithin(d time.Duration, f func()) (begun bool, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	claim := make(chan struct{}, 1) // whoever fills it decides
+	err = p.do(ctx, func() {
+		select {
+		case claim <- struct{}{}:
+			f()
+		default: // given up
+		}
+	})
+	if err == nil {
+		return true, nil
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = errHangs
+	}
+	select {
+	case claim <- struct{}{}:
+		return false, err
+	default:
+		return true, err
+	}
+}
