@@ -185,9 +185,12 @@ func TestBufferedAndNotInOneFile(t *testing.T) {
 	const each = 2000
 	var streams []*Stream
 	done := make(chan struct{}, len(targets))
-	for i, target := range targets {
+	var writers []*os.File
+	for _, target := range targets {
 		s, w := openStream(t, p, target)
-		streams = append(streams, s)
+		streams, writers = append(streams, s), append(writers, w)
+	}
+	for i, w := range writers {
 		go func() { // ends after its lines; the test waits for done
 			defer func() { done <- struct{}{} }()
 			line := []byte(strings.Repeat(string(rune('a'+i)), 60) + "\n")
