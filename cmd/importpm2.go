@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -181,36 +182,34 @@ func mayWrite(path string, force bool) error {
 	return nil
 }
 
-// writeNew writes a file that is not there yet, or with force replaces it at once.
+// writeNew writes a file that is not there yet; with force it replaces one at once.
 func writeNew(path string, text []byte, mode fs.FileMode, force bool) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	name := path
+	if force {
+		name = filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+"."+strconv.Itoa(os.Getpid()))
+	}
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if errors.Is(err, fs.ErrExist) && !force {
+		return mayWrite(path, false)
+	}
 	if err != nil {
 		return fmt.Errorf("cannot write %s: %v", path, withoutPath(err))
 	}
-	defer os.Remove(tmp.Name()) // no longer there when all went well
-	_, err = tmp.Write(text)
-	if modeErr := tmp.Chmod(mode); err == nil {
-		err = modeErr
-	}
-	if closeErr := tmp.Close(); err == nil {
+	_, err = f.Write(text)
+	if closeErr := f.Close(); err == nil {
 		err = closeErr
 	}
-	switch {
-	case err != nil:
-	case force:
-		err = os.Rename(tmp.Name(), path)
-	default:
-		if err = os.Link(tmp.Name(), path); errors.Is(err, fs.ErrExist) {
-			return mayWrite(path, false)
-		}
+	if err == nil && force {
+		err = os.Rename(name, path)
 	}
 	if err != nil {
+		os.Remove(name)
 		return fmt.Errorf("cannot write %s: %v", path, withoutPath(err))
 	}
 	return nil
 }
 
-// withoutPath takes the path of a temporary file out of an error.
+// withoutPath takes the path out of a file error: the caller says it better.
 func withoutPath(err error) error {
 	if inner := errors.Unwrap(err); inner != nil {
 		return inner

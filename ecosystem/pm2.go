@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // Imported is an ecosystem file made from what pm2 knew about its apps.
@@ -134,7 +135,7 @@ type pm2App struct {
 }
 
 func (im *importer) notef(format string, args ...any) {
-	if note := fmt.Sprintf(format, args...); !slices.Contains(im.notes, note) {
+	if note := printable(fmt.Sprintf(format, args...)); !slices.Contains(im.notes, note) {
 		im.notes = append(im.notes, note)
 	}
 }
@@ -172,6 +173,16 @@ func (im *importer) add(p pm2Proc) {
 		im.notef("%s: a second app of that name is called %s now", name, a.name)
 	}
 	im.apps = append(im.apps, a)
+}
+
+// printable is a text that plays no tricks on a terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, s)
 }
 
 func plainRune(r rune) rune {

@@ -72,6 +72,7 @@ func TestImportPM2Form(t *testing.T) {
 			`"out_file": "/var/log/a.log"`, "error_file", ""},
 		{"services of pm2", "[" + app(`, "vizion": false, "pmx": true, "trace": true`) + "]", "", "vizion", "vizion, trace"},
 		{"a list as a variable", "[" + app(`, "env": {"A": [1], "a": "x"}`) + "," + app(`, "name": "b", "env": {"A": [1]}`) + "]", `"A": [1]`, "", ""},
+		{"a terminal's codes", "[" + app(`, "env": {"A\u001b[2J": "1"}`) + "]", `"A\u001b[2J"`, "", "A?[2J"},
 		{"null", "[" + app(`, "env": null, "args": null, "watch": null, "max_restarts": null`) + "]", "", "null", ""},
 	}
 	for _, test := range tests {
@@ -126,6 +127,9 @@ func FuzzImportPM2(f *testing.F) {
 		made, err := ImportPM2(list, modules, importWorld())
 		if err != nil {
 			return
+		}
+		if notes := strings.Join(made.Notes, ""); !isPrintable(notes) {
+			t.Errorf("notes %q", notes)
 		}
 		r := &reader{name: "e.json", dir: "/nowhere", world: newWorld(Options{Dir: "/", CPUs: 2})}
 		if root := r.json(made.Text); root == nil {

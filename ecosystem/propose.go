@@ -54,7 +54,7 @@ type proposed struct {
 	comment                   string // above it
 }
 
-func (l *look) foundf(parts ...string) { l.found = append(l.found, strings.Join(parts, "")) }
+func (l *look) foundf(parts ...string) { l.found = append(l.found, printable(strings.Join(parts, ""))) }
 
 func (l *look) has(name string) bool {
 	if name == "" {
