@@ -103,7 +103,7 @@ func (v *logView) trouble(err error) {
 }
 
 func source(s api.LogSource) logs.Source {
-	src := logs.Source{App: s.App, ID: s.ID, Err: s.Err, Path: s.Path}
+	src := logs.Source{App: s.App, ID: s.ID, Err: s.Err, Path: s.Path, Layout: s.Layout}
 	for _, e := range s.Index {
 		src.Index = append(src.Index, logs.IndexEntry{Inode: e.Inode, Offset: e.Offset, Time: e.Time})
 	}

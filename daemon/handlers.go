@@ -219,6 +219,9 @@ func (d *Daemon) sources(r *http.Request, picked []*instance, at map[*logs.Strea
 
 func logSource(in *instance, s *logs.Stream) api.LogSource {
 	src := api.LogSource{App: in.name, ID: in.id, Err: s == in.err, Path: s.Stats().Path}
+	if a := in.app.Load(); a != nil {
+		src.Layout = a.spec.Logs.DateFormat
+	}
 	for _, e := range s.Index() {
 		src.Index = append(src.Index, api.LogIndex{Inode: e.Inode, Offset: e.Offset, Time: e.Time})
 	}

@@ -1,7 +1,6 @@
 package logs
 
 import (
-	"bytes"
 	"sort"
 	"time"
 
@@ -14,13 +13,14 @@ type clock struct {
 	index      []IndexEntry // of this file, in the order of their offsets
 	size       int64
 	begin, end time.Time // when the file was begun and last written to
+	stamps     stampReader
 }
 
 // ownSlack is how far a line's own time may be outside of the file's.
 const ownSlack = 2 * time.Second
 
 func newClock(s *Source, inode uint64, size int64, begin, end time.Time) *clock {
-	c := &clock{size: size, begin: begin, end: end}
+	c := &clock{size: size, begin: begin, end: end, stamps: newStampReader(s.Layout)}
 	if begin.IsZero() || begin.After(end) {
 		c.begin = end
 	}
@@ -34,7 +34,7 @@ func newClock(s *Source, inode uint64, size int64, begin, end time.Time) *clock 
 
 // of is the time of a line.
 func (c *clock) of(s span) time.Time {
-	if t, ok := ownTime(s.text); ok && !t.Before(c.begin.Add(-ownSlack)) && !t.After(c.end.Add(ownSlack)) {
+	if t, ok := c.stamps.read(s.text); ok && !t.Before(c.begin.Add(-ownSlack)) && !t.After(c.end.Add(ownSlack)) {
 		return t // but a program can write any time it likes
 	}
 	return c.at(s.end)
@@ -63,24 +63,6 @@ func between(begin, end time.Time, part, whole int64) time.Time {
 		return end
 	}
 	return begin.Add(time.Duration(float64(end.Sub(begin)) * float64(part) / float64(whole)))
-}
-
-// ownTime is the time within a line that was written as JSON (log_type: json).
-func ownTime(text []byte) (time.Time, bool) {
-	if !bytes.HasPrefix(text, []byte(`{"message":`)) {
-		return time.Time{}, false
-	}
-	const key = `,"timestamp":"` // within a JSON text its quotes would be escaped
-	i := bytes.Index(text, []byte(key))
-	if i < 0 {
-		return time.Time{}, false
-	}
-	text = text[i+len(key):]
-	if i = bytes.IndexByte(text, '"'); i < 0 {
-		return time.Time{}, false
-	}
-	t, err := time.Parse(time.RFC3339Nano, string(text[:i]))
-	return t, err == nil
 }
 
 // bornAt is when a file was made; zero where the file system doesn't know.

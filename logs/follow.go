@@ -136,8 +136,8 @@ func (t *reading) find(rotated []string) int {
 			continue
 		}
 		same := idOf(st) == t.id
-		if p.packed { // another file, but with the old one's time and size
-			same = st.Mtim == own.Mtim && unpackedSize(p.file, st.Size) == own.Size&(1<<32-1)
+		if p.packed { // another file, but with the old one's time (to the µs) and size
+			same = st.Mtim.Nano()/1e3 == own.Mtim.Nano()/1e3 && unpackedSize(p.file, st.Size) == own.Size&(1<<32-1)
 		}
 		p.file.Close()
 		if same {

@@ -15,11 +15,12 @@ import (
 
 // Source is a log as the reader sees it; the CLI gets it from the daemon.
 type Source struct {
-	App   string       `json:"app"`
-	ID    int          `json:"id"`
-	Err   bool         `json:"err"` // stderr
-	Path  string       `json:"path"`
-	Index []IndexEntry `json:"index,omitempty"`
+	App    string       `json:"app"`
+	ID     int          `json:"id"`
+	Err    bool         `json:"err"` // stderr
+	Path   string       `json:"path"`
+	Layout string       `json:"layout,omitempty"` // Format.Layout: lines that begin with their time are believed
+	Index  []IndexEntry `json:"index,omitempty"`
 }
 
 // Line is one line of a source, without its newline; a line longer than 64 KiB

@@ -249,18 +249,21 @@ type LogFile struct {
 
 // LogEvent is one line of the stream of PathLogs: first all Sources, then, with
 // follow=1, the sources that have grown (by position) and sources that are new.
+// Gone says that the targets have been deleted; it is the end of the stream.
 type LogEvent struct {
 	Sources []LogSource `json:"sources,omitempty"`
 	Grown   []int       `json:"grown,omitempty"`
+	Gone    bool        `json:"gone,omitempty"`
 }
 
 // LogSource is one log file with the time index the daemon keeps of it.
 type LogSource struct {
-	App   string     `json:"app"`
-	ID    int        `json:"id"`
-	Err   bool       `json:"err,omitempty"`
-	Path  string     `json:"path"`
-	Index []LogIndex `json:"index,omitempty"`
+	App    string     `json:"app"`
+	ID     int        `json:"id"`
+	Err    bool       `json:"err,omitempty"`
+	Path   string     `json:"path"`
+	Layout string     `json:"layout,omitempty"` // log_date_format
+	Index  []LogIndex `json:"index,omitempty"`
 }
 
 // LogIndex says when a place in a file was written.
