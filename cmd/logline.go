@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"gopm/logs"
 )
@@ -16,8 +17,22 @@ type linePrinter struct {
 	options  logOptions
 	out      *bufio.Writer
 	live     bool // a person looks at it: nothing waits in the buffer
-	width    int  // of the widest "id|name"
+	coloured bool
+	width    int // of the widest "id|name"
 	prefixes map[*logs.Source]string
+	stamp    func([]byte, time.Time) []byte // nil: no times
+	scratch  []byte
+}
+
+func newLinePrinter(c *cli, o logOptions) *linePrinter {
+	p := &linePrinter{cli: c, options: o, out: bufio.NewWriterSize(c.out, 64<<10), live: isTerminal(c.out), coloured: c.colours()}
+	switch {
+	case o.timestamp != "":
+		p.stamp = logs.TimeFormat(o.timestamp)
+	case o.keyed:
+		p.stamp = logs.TimeFormat(keyedWords)
+	}
+	return p
 }
 
 // known widens the prefix for what is going to be shown.
@@ -30,26 +45,47 @@ func (p *linePrinter) known(sources []logs.Source) {
 
 // print prints one line.
 func (p *linePrinter) print(l logs.Line) error {
-	var err error // one of an earlier write stays with the writer
-	switch {
-	case p.options.json:
-		err = p.printJSON(l)
-	case p.options.raw:
+	if p.options.json {
+		if err := p.printJSON(l); err != nil {
+			return err
+		}
+	} else {
+		if !p.options.keyed && p.stamp != nil {
+			p.writeStamp(l)
+		}
+		if !p.options.raw {
+			p.out.WriteString(p.prefix(l))
+		}
 		p.out.Write(p.highlighted(l.Text))
-		err = p.out.WriteByte('\n')
-	default:
-		p.out.WriteString(p.prefix(l.Source))
-		p.out.Write(p.highlighted(l.Text))
-		err = p.out.WriteByte('\n')
+		if err := p.out.WriteByte('\n'); err != nil { // an earlier one, too: it stays with the writer
+			return err
+		}
 	}
-	if err == nil && p.live {
-		err = p.out.Flush()
+	if p.live {
+		return p.out.Flush()
 	}
-	return err
+	return nil
+}
+
+func (p *linePrinter) writeStamp(l logs.Line) {
+	if text := p.time(l) + " "; p.coloured {
+		p.out.WriteString(p.paint(dim, text))
+	} else {
+		p.out.WriteString(text)
+	}
+}
+
+func (p *linePrinter) time(l logs.Line) string {
+	p.scratch = p.stamp(p.scratch[:0], l.Time.Local())
+	return string(p.scratch)
 }
 
 // prefix says whose line it is, as pm2 does: "0|web  | ".
-func (p *linePrinter) prefix(s *logs.Source) string {
+func (p *linePrinter) prefix(l logs.Line) string {
+	s := l.Source
+	if p.options.keyed {
+		return fmt.Sprintf("timestamp=%s app=%s id=%d type=%s message=", p.time(l), s.App, s.ID, streamName(s))
+	}
 	if text, known := p.prefixes[s]; known {
 		return text
 	}
@@ -58,7 +94,7 @@ func (p *linePrinter) prefix(s *logs.Source) string {
 	switch {
 	case !s.Err:
 		text = p.paint(green, text)
-	case p.colours():
+	case p.coloured:
 		text = p.paint(red, text)
 	default:
 		text += "(err) "
@@ -72,7 +108,7 @@ func label(id int, name string) string { return fmt.Sprintf("%d|%s", id, name) }
 // highlighted shows a word in reverse, whatever the colours around it.
 func (p *linePrinter) highlighted(text []byte) []byte {
 	word := p.options.highlight
-	if word == "" || !p.colours() {
+	if word == "" || !p.coloured {
 		return text
 	}
 	return bytes.ReplaceAll(text, []byte(word), []byte("\x1b[7m"+word+"\x1b[27m"))

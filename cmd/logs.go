@@ -21,7 +21,9 @@ type logOptions struct {
 	onlyOut   bool
 	raw       bool
 	json      bool
+	keyed     bool // --format
 	nostream  bool
+	timestamp string // in the words of day.js
 	since     string
 	until     string
 	grep      string
@@ -35,6 +37,7 @@ target all apps. Lines of stderr are red on a terminal and marked (err) elsewher
   gopm logs --since 10:30 --until 10:45   between two times of today
   gopm logs --grep 'timeout|refused'      the last lines that match, and those to come
   gopm logs --json --since 1d --nostream  one JSON object per line, for programs
+  gopm logs --timestamp=HH:mm:ss.SSS      each line's time before it
 
 Times are an age (30s, 10m, 2h, 1d, 1w, 1h30m), a time of day (10:30, the last one)
 or a date (2026-11-22, "2026-11-22 10:00", 2026-11-22T10:00:00Z). With --since, and
@@ -43,6 +46,16 @@ of Go: (?i) before it ignores case. Rotated and compressed files are searched to
 A line's time is the one it carries (log_type: json), else the one noted when it was
 written; in files that are older than the daemon it is estimated.
 A target is ` + targetHelp
+
+const (
+	stampWords = "YYYY-MM-DD-HH:mm:ss"   // pm2's for --timestamp
+	keyedWords = "YYYY-MM-DD-HH:mm:ssZZ" // and for --format
+)
+
+// looksLikeWords: a format of times rather than the name of an app.
+func looksLikeWords(s string) bool {
+	return strings.Contains(s, "YYYY") || strings.Contains(s, "HH:") || strings.Contains(s, "mm:ss")
+}
 
 func (c *cli) logsCmd() *cobra.Command {
 	var o logOptions
@@ -53,6 +66,9 @@ func (c *cli) logsCmd() *cobra.Command {
 		Long:    logsHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.counted = cmd.Flags().Changed("lines")
+			if o.timestamp == stampWords && len(args) > 0 && looksLikeWords(args[0]) { // as with pm2
+				return usagef("--timestamp %s: want --timestamp=%s (with =)", args[0], args[0])
+			}
 			q, err := o.query(time.Now())
 			if err != nil {
 				return err
@@ -70,6 +86,9 @@ func (c *cli) logsCmd() *cobra.Command {
 	f.StringVar(&o.highlight, "highlight", "", "make `WORD` stand out on a terminal")
 	f.BoolVar(&o.raw, "raw", false, "the lines alone, without a prefix")
 	f.BoolVar(&o.json, "json", false, "one JSON object per line")
+	f.BoolVar(&o.keyed, "format", false, "one line of timestamp=… app=… id=… type=… message=…")
+	f.StringVar(&o.timestamp, "timestamp", "", "each line's time before it; `=FORMAT` as for log_date_format")
+	f.Lookup("timestamp").NoOptDefVal = stampWords
 	f.BoolVar(&o.nostream, "nostream", false, "do not follow")
 	return cmd
 }
@@ -79,8 +98,10 @@ func (o *logOptions) query(now time.Time) (q logs.Query, err error) {
 	switch {
 	case o.onlyErr && o.onlyOut:
 		return q, usagef("--err and --out exclude each other; without both you see both")
-	case o.raw && o.json:
-		return q, usagef("--raw and --json exclude each other")
+	case o.raw && o.json, o.raw && o.keyed, o.json && o.keyed:
+		return q, usagef("--raw, --json and --format exclude one another")
+	case o.json && o.timestamp != "":
+		return q, usagef("--json and --timestamp exclude each other; the time is in each object")
 	case o.lines < 0:
 		return q, usagef("--lines %d: want a number from 0", o.lines)
 	}

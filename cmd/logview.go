@@ -1,7 +1,6 @@
 package cmd
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -33,8 +32,7 @@ type logPlace struct {
 }
 
 func newLogView(c *cli, o logOptions, q logs.Query, what string) *logView {
-	line := &linePrinter{cli: c, options: o, out: bufio.NewWriterSize(c.out, 64<<10), live: isTerminal(c.out)}
-	return &logView{cli: c, options: o, query: q, what: what, line: line}
+	return &logView{cli: c, options: o, query: q, what: what, line: newLinePrinter(c, o)}
 }
 
 // event prints what an event of the stream brings.
@@ -52,7 +50,14 @@ func (v *logView) event(ctx context.Context, e api.LogEvent) error {
 			return err
 		}
 	}
-	return v.line.out.Flush()
+	if err := v.line.out.Flush(); err != nil {
+		return err
+	}
+	if e.Gone {
+		v.warn("gopm: %s: deleted, nothing more to follow", v.what)
+		return errGone
+	}
+	return nil
 }
 
 // open begins to show some sources: what the query asks of them.
@@ -86,7 +91,7 @@ func (v *logView) open(ctx context.Context, found []api.LogSource) error {
 func (v *logView) header() {
 	first := !v.begun
 	v.begun = true
-	if !first || v.options.raw || v.options.json {
+	if !first || v.options.raw || v.options.json || v.options.keyed {
 		return
 	}
 	if v.query.Last < 0 {

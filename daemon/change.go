@@ -228,6 +228,7 @@ func (d *Daemon) take(gone []*instance) {
 		d.put(t, a)
 	}
 	d.changed()
+	d.hub.wakeAll() // followers of logs see that they are gone
 }
 
 // handleOrphans reports, or with prune deletes, the apps that the file lost.

@@ -44,6 +44,7 @@ type Daemon struct {
 	table    atomic.Pointer[table]
 	changing chan struct{} // holds one token: changes of the table are one at a time
 	hub      hub
+	feed     *feed
 	usage    *sampler
 	limits   *limiter
 	thrift   thrift
@@ -110,6 +111,7 @@ func assemble(cfg Config) (*Daemon, error) {
 	if d.pump, err = logs.NewPump(d.log); err != nil {
 		return nil, fmt.Errorf("cannot move logs: %v", err)
 	}
+	d.feed = newFeed(d.pump)
 	d.usage = newSampler()
 	d.limits = newLimiter(d)
 	d.janitor = newJanitor(d)

@@ -216,8 +216,10 @@ func (d *Daemon) configure(r ready, in *instance) {
 // dispose ends an instance for good: its program, then its streams.
 func (d *Daemon) dispose(in *instance) {
 	in.proc.Close()
-	in.out.Close()
-	in.err.Close()
+	for _, s := range []*logs.Stream{in.out, in.err} {
+		s.Close()
+		d.feed.forget(s)
+	}
 	d.usage.forget(in)
 }
 

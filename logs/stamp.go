@@ -76,7 +76,9 @@ func (r *stampReader) readJSON(text []byte) (time.Time, bool) {
 		return time.Time{}, false
 	}
 	if r.layout != "" {
-		return r.parse(r.layout, text[:i])
+		if t, ok := r.parse(r.layout, text[:i]); ok {
+			return t, true
+		}
 	}
 	return r.parse(time.RFC3339, text[:i])
 }

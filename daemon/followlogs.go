@@ -1,0 +1,177 @@
+package daemon
+
+import (
+	"net/http"
+	"slices"
+	"time"
+
+	"gopm/daemon/api"
+	"gopm/logs"
+)
+
+// followPause is the least time between two events for one follower of logs.
+const followPause = 20 * time.Millisecond
+
+// logFollower is one reader of logs: what it was told of.
+type logFollower struct {
+	*Daemon
+	r     *http.Request
+	send  func(any) error
+	next  int // the position of the next source
+	known map[*instance]place
+	at    map[*logs.Stream]int
+}
+
+// place is the positions of an instance's sources.
+type place struct{ out, err int }
+
+// followLogs sends the targets' log files, then which of them have grown, and the
+// files of instances that come to belong to the targets later.
+func (d *Daemon) followLogs(r *http.Request, send func(any) error) error {
+	f := &logFollower{Daemon: d, r: r, send: send, known: map[*instance]place{}, at: map[*logs.Stream]int{}}
+	if r.URL.Query().Get("follow") == "" {
+		picked, err := d.targeted(r)
+		if err != nil {
+			return err
+		}
+		return send(api.LogEvent{Sources: f.add(picked)})
+	}
+	seq, err := d.feed.join()
+	if err != nil {
+		return err
+	}
+	defer d.feed.leave()
+	changes := d.hub.subscribe() // before looking, so that nothing is missed in between
+	defer d.hub.unsubscribe(changes)
+	picked, err := d.targeted(r)
+	if err != nil {
+		return err
+	}
+	if err := send(api.LogEvent{Sources: f.add(picked)}); err != nil {
+		return err
+	}
+	return f.follow(seq, changes)
+}
+
+// follow sends what changes until the reader, the daemon or all that is followed ends.
+func (f *logFollower) follow(seq uint64, changes *follower) error {
+	closing := f.closing
+	for {
+		grown, now, more := f.feed.since(seq)
+		seq = now
+		if err := f.tell(api.LogEvent{Grown: f.positions(grown)}); err != nil {
+			return err
+		}
+		select {
+		case <-f.r.Context().Done():
+			return nil
+		case <-more:
+			continue
+		case <-closing:
+			closing = nil // what the apps say while they are stopped is shown, too
+		case <-changes.wake:
+			changes.take()
+		}
+		e, gone := f.look()
+		if closing == nil && f.isDown() {
+			return f.send(api.LogEvent{Grown: f.all()})
+		}
+		if err := f.tell(e); err != nil || gone {
+			return err
+		}
+	}
+}
+
+// tell sends an event that says something, and waits a little: what happens
+// meanwhile is told in one.
+func (f *logFollower) tell(e api.LogEvent) error {
+	if len(e.Sources) == 0 && len(e.Grown) == 0 && !e.Gone {
+		return nil
+	}
+	if err := f.send(e); err != nil {
+		return err
+	}
+	select {
+	case <-f.r.Context().Done():
+	case <-time.After(followPause):
+	}
+	return nil
+}
+
+// look finds instances that have come and those that have gone. gone: all of them.
+func (f *logFollower) look() (e api.LogEvent, gone bool) {
+	for in, at := range f.known {
+		if in.app.Load() != nil {
+			continue
+		}
+		_ = in.out.Flush(f.r.Context()) // an error: it is closed, and so in its file
+		_ = in.err.Flush(f.r.Context())
+		e.Grown = append(e.Grown, at.out, at.err)
+		delete(f.known, in)
+		delete(f.at, in.out)
+		delete(f.at, in.err)
+	}
+	picked, err := f.targeted(f.r)
+	if err == nil {
+		e.Sources = f.add(picked)
+	}
+	e.Gone = len(f.known) == 0 && len(f.r.URL.Query()["target"]) > 0
+	return e, e.Gone
+}
+
+// add is the log files of instances that aren't known yet.
+func (f *logFollower) add(picked []*instance) (found []api.LogSource) {
+	for _, in := range picked {
+		if _, known := f.known[in]; known {
+			continue
+		}
+		f.known[in] = place{f.next, f.next + 1}
+		for _, s := range []*logs.Stream{in.out, in.err} {
+			_ = s.Flush(f.r.Context())
+			f.at[s] = f.next
+			f.next++
+			found = append(found, logSource(in, s))
+		}
+	}
+	return found
+}
+
+// positions says where in the list of sources the streams are that it has.
+func (f *logFollower) positions(streams []*logs.Stream) (at []int) {
+	for _, s := range streams {
+		if i, known := f.at[s]; known {
+			at = append(at, i)
+		}
+	}
+	return at
+}
+
+// all is every position, once everything written is in the files.
+func (f *logFollower) all() (at []int) {
+	for s, i := range f.at {
+		_ = s.Flush(f.r.Context())
+		at = append(at, i)
+	}
+	slices.Sort(at)
+	return at
+}
+
+func (f *logFollower) isDown() bool {
+	for in := range f.known {
+		if !isStopped(in.proc.Snapshot()) {
+			return false
+		}
+	}
+	return true
+}
+
+func logSource(in *instance, s *logs.Stream) api.LogSource {
+	src := api.LogSource{App: in.name, ID: in.id, Err: s == in.err, Path: s.Stats().Path}
+	if a := in.app.Load(); a != nil {
+		src.Layout = a.spec.Logs.DateFormat
+	}
+	for _, e := range s.Index() {
+		src.Index = append(src.Index, api.LogIndex{Inode: e.Inode, Offset: e.Offset, Time: e.Time})
+	}
+	return src
+}
