@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -109,4 +110,25 @@ func TestReport(t *testing.T) {
 	contains(t, "report", text, "daemon ", "up ", "rss ", "descriptors ", "keeper ", "open files ", "free", "│ web", "last lines of", "web:0 (id 0) online")
 	lacks(t, "report", text, "hunter", "WORD")
 	g.fail(2, []string{"no arguments"}, "report", "web")
+}
+
+// env prints what the kernel says the program was given, also under another user.
+func TestEnvIsWhatTheProgramHas(t *testing.T) {
+	g := newGopm(t)
+	users := []string{""}
+	if os.Geteuid() == 0 {
+		users = append(users, `, "uid": "nobody"`)
+	}
+	for i, user := range users {
+		name := fmt.Sprint("web", i)
+		g.file("eco.json", fmt.Sprintf(`{"apps": [{"name": %q, "script": "sleep", "args": "1000", "min_uptime": "100ms", "env": {"API_KEY": "k", "HTTP": "1"}%s}]}`, name, user))
+		g.run("start", "eco.json", "-s")
+		given, err := os.ReadFile(fmt.Sprintf("/proc/%s/environ", strings.TrimSpace(g.run("pid", name))))
+		must(t, err)
+		want := strings.Split(strings.TrimRight(string(given), "\x00"), "\x00")
+		slices.SortFunc(want, func(a, b string) int { return strings.Compare(a[:strings.Index(a, "=")], b[:strings.Index(b, "=")]) })
+		if got := g.run("env", name, "--show"); got != strings.Join(want, "\n")+"\n" {
+			t.Errorf("%s: gopm env says\n%s\nbut it has\n%s", name, got, strings.Join(want, "\n"))
+		}
+	}
 }

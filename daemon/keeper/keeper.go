@@ -102,12 +102,13 @@ func run(s settings, argv, environ []string, extra []*os.File) int {
 
 // watchSignals catches instead of ignoring: an ignored signal would stay ignored
 // in the daemon and in every app. SIGHUP and SIGINT are for the user's shell, and
-// SIGPIPE is a log that nobody reads any more; none of them may end the keeper.
+// SIGPIPE is a log that nobody reads any more, and SIGUSR2 (open the logs anew) is
+// meant for the daemon; none of them may end the keeper.
 func watchSignals() signals {
 	s := signals{make(chan os.Signal, 1), make(chan os.Signal, 1), make(chan os.Signal, 1)}
 	signal.Notify(s.child, unix.SIGCHLD)
 	signal.Notify(s.terminate, unix.SIGTERM)
-	signal.Notify(s.ignored, unix.SIGHUP, unix.SIGINT, unix.SIGPIPE)
+	signal.Notify(s.ignored, unix.SIGHUP, unix.SIGINT, unix.SIGPIPE, unix.SIGUSR2)
 	return s
 }
 
