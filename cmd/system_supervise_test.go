@@ -282,3 +282,23 @@ func TestPidFile(t *testing.T) {
 		t.Errorf("run.pid holds %d, want %d", pid, g.app("a").Pid)
 	}
 }
+
+// TestAppsIgnoreNoSignals: what the daemon ignores must not be ignored in its apps.
+func TestAppsIgnoreNoSignals(t *testing.T) {
+	g := newGopm(t)
+	g.script("masks", `grep -E 'SigIgn|SigBlk' /proc/self/status; exec sleep 1000`)
+	g.run("start", "./masks", "--min-uptime", "100ms")
+	const cLibrary = 1<<(32-1) | 1<<(33-1) // its own; make ignores them for what it starts
+	data, err := os.ReadFile(g.app("masks").Env.Out)
+	must(t, err)
+	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	if len(lines) != 2 {
+		t.Fatalf("it wrote %q", data)
+	}
+	for _, line := range lines {
+		name, mask, _ := strings.Cut(line, ":\t")
+		if bits, err := strconv.ParseUint(mask, 16, 64); err != nil || bits&^cLibrary != 0 {
+			t.Errorf("the app starts with %s %s (%v)", name, mask, err)
+		}
+	}
+}

@@ -122,7 +122,7 @@ func assemble(cfg Config) (*Daemon, error) {
 func (d *Daemon) serve(l net.Listener) error {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR2)
-	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGPIPE) // dropped; what is ignored would be ignored in the apps, too
 	defer signal.Stop(signals)
 	srv := newServer(d)
 	failed := make(chan error, 1)

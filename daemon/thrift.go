@@ -1,9 +1,13 @@
 package daemon
 
 import (
+	"os"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // thrift says how often garbage is collected. While apps are being changed the
@@ -39,6 +43,7 @@ func (t *thrift) spend() {
 func (t *thrift) save() {
 	debug.SetGCPercent(calmPercent)
 	debug.FreeOSMemory()
+	endIdleThreads()
 }
 
 func (t *thrift) end() {
@@ -47,5 +52,27 @@ func (t *thrift) end() {
 	t.ended = true
 	if t.calm != nil {
 		t.calm.Stop()
+	}
+}
+
+// endIdleThreads ends the threads that a change has left behind: Go makes one for
+// each system call that takes long, and never ends it. A thread ends with a
+// goroutine that was bound to it.
+func endIdleThreads() {
+	const enough = 7 // the runtime's two, two for signals, the spawner's, one that waits for all the rest, one that works
+	names, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return
+	}
+	for range len(names) - enough {
+		done := make(chan struct{})
+		go func() { // ends at once, and its thread with it
+			defer close(done)
+			runtime.LockOSThread()
+			if unix.Gettid() == os.Getpid() { // the main thread would stay, and be of no more use
+				runtime.UnlockOSThread()
+			}
+		}()
+		<-done
 	}
 }

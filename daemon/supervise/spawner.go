@@ -71,12 +71,12 @@ func (s *spawner) close() {
 }
 
 // run is the thread. It never gives it back: what was changed of it ends with it.
-func (s *spawner) run(own chan bool) {
+func (s *spawner) run(own chan<- bool) {
 	runtime.LockOSThread()
 	if unix.Gettid() == os.Getpid() { // /proc/self/fd would show the wrong table, and a main thread never ends
-		go s.run(own) // on another thread, this one being taken until it runs
-		private := <-own
-		own <- private
+		elsewhere := make(chan bool)
+		go s.run(elsewhere) // it gets another thread, this one being taken
+		own <- <-elsewhere
 		runtime.UnlockOSThread()
 		return
 	}
