@@ -13,7 +13,9 @@ import (
 // write and puts it into a second pipe; from there the back, in a pump of its own,
 // writes the files. The second pipe is the bounded memory: when a disk hangs, the
 // back waits for it, the pipe fills, and the front drops whole lines and counts
-// them. What it is about to hold when the daemon is killed is lost.
+// them. The back reads and writes: splice keeps a pipe locked until the disk has
+// answered, and who writes to the pipe would hang as well, beyond the reach of any
+// signal. What is in the second pipe when the daemon is killed is lost.
 
 // queueSize is what is kept for a disk that hangs, per stream; less if the user
 // may not have so large a pipe.
@@ -54,6 +56,31 @@ func (s *Stream) public() *Stream {
 // push moves what programs have written to where its writer takes it.
 func (s *Stream) push(ctx context.Context) error {
 	return s.do(ctx, func() error { s.pump.empty(s); return nil })
+}
+
+// flushThrough is Flush for a buffered stream. When its queue was full, the end of a
+// line may still have to follow.
+func (s *Stream) flushThrough(ctx context.Context, b *Stream) error {
+	for {
+		owes := false
+		err := s.do(ctx, func() error {
+			s.pump.empty(s)
+			owes = s.owes()
+			return nil
+		})
+		if err == nil {
+			err = b.Flush(ctx)
+		}
+		if err != nil || !owes {
+			return err
+		}
+	}
+}
+
+// owes says that the end of a line didn't fit into the stream's queue.
+func (s *Stream) owes() bool {
+	k := s.outs[0].sink
+	return k != nil && k.queue && len(k.rest) > 0
 }
 
 // newQueue is the memory between front and back, as a sink of the front.

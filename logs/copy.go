@@ -110,6 +110,7 @@ func (p *Pump) refuse(s *Stream, o *outlet, data []byte, err error) {
 		s.lose(o, len(data), p.now())
 	}
 	p.refuses(k, err)
+	p.holds(s)
 }
 
 // waitsFor says whether a full sink may still keep its programs waiting.

@@ -86,7 +86,7 @@ func (p *Pump) step(s *Stream) (int, state) {
 		return 0, sinkFull
 	}
 	k := o.sink
-	if k.spliced() && o.refused == nil && k.trouble.err == nil && len(k.rest) == 0 && !o.skip && len(s.frame.held) == 0 {
+	if s.front == nil && k.spliced() && o.refused == nil && k.trouble.err == nil && len(k.rest) == 0 && !o.skip && len(s.frame.held) == 0 {
 		return p.spliceStep(s)
 	}
 	return p.copyStep(s)

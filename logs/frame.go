@@ -178,37 +178,57 @@ func (p *Pump) send(s *Stream, lines []byte) (blocked bool) {
 
 // holds queues a stream that holds something back, for age.
 func (p *Pump) holds(s *Stream) {
-	if f := &s.frame; len(f.held) > 0 && !f.listed {
+	if f := &s.frame; (len(f.held) > 0 || s.owes()) && !f.listed {
 		f.listed = true
 		p.queue.holding = append(p.queue.holding, s)
 	}
 }
 
-// age writes beginnings of lines whose ends haven't come. It returns when the next
-// one is due; zero: none is held.
+// age writes beginnings of lines whose ends haven't come, and ends that didn't fit
+// into a queue. It returns when the next is due; zero: nothing is held.
 func (p *Pump) age() (next time.Time) {
 	if len(p.queue.holding) == 0 {
 		return time.Time{}
 	}
 	now := p.now()
-	keep := p.queue.holding[:0]
-	for _, s := range p.queue.holding {
-		f := &s.frame
-		if s.fd >= 0 && len(f.held) > 0 && !f.behind && now.Sub(f.since) >= holdAge {
-			s.unsettle(now)
-			p.endLine(s, true)
-			p.settle(s, true)
-		}
-		if s.fd < 0 || len(f.held) == 0 {
-			f.listed = false
+	holding := p.queue.holding
+	keep := holding[:0]
+	for _, s := range holding {
+		due := p.ageOne(s, now)
+		if s.fd < 0 || due.IsZero() {
+			s.frame.listed = false
 			continue
 		}
 		keep = append(keep, s)
-		if due := f.since.Add(holdAge); !f.behind && (next.IsZero() || due.Before(next)) {
+		if next.IsZero() || due.Before(next) {
 			next = due
 		}
 	}
-	clear(p.queue.holding[len(keep):])
+	clear(holding[len(keep):])
 	p.queue.holding = keep
 	return next
+}
+
+// ageOne returns when the stream is due again; zero: it holds nothing.
+func (p *Pump) ageOne(s *Stream, now time.Time) (due time.Time) {
+	f := &s.frame
+	switch {
+	case s.fd < 0:
+		return time.Time{}
+	case s.owes():
+		s.unsettle(now)
+		p.deliver(s, &s.outs[0], nil)
+		p.settle(s, true)
+	case len(f.held) > 0 && !f.behind && now.Sub(f.since) >= holdAge:
+		s.unsettle(now)
+		p.endLine(s, true)
+		p.settle(s, true)
+	}
+	switch {
+	case s.owes(), f.behind:
+		return now.Add(holdAge)
+	case len(f.held) > 0:
+		return f.since.Add(holdAge)
+	}
+	return time.Time{}
 }

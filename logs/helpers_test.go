@@ -40,6 +40,8 @@ func TestMain(m *testing.M) {
 		os.Exit(stdoutChild())
 	case "stamper":
 		os.Exit(stamperChild())
+	case "disk":
+		os.Exit(diskChild())
 	case "filesize":
 		os.Exit(fileSizeChild())
 	}

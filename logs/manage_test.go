@@ -76,7 +76,7 @@ func TestReplacedByALink(t *testing.T) {
 			if trusted && content(t, other) == "precious\n" {
 				return fmt.Errorf("the link isn't noticed")
 			}
-			if !trusted && log.count("cannot be opened again") == 0 {
+			if !trusted && log.count("was moved away") == 0 {
 				return fmt.Errorf("nothing is said")
 			}
 			return nil

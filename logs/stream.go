@@ -135,10 +135,7 @@ func (s *Stream) retarget(t Target) error {
 // Where lines are kept whole, it ends one that has no end yet.
 func (s *Stream) Flush(ctx context.Context) error {
 	if b := s.backing(); b != nil {
-		if err := s.push(ctx); err != nil {
-			return err
-		}
-		return b.Flush(ctx)
+		return s.flushThrough(ctx, b)
 	}
 	return s.do(ctx, func() error {
 		if !s.pump.empty(s) {

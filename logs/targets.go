@@ -163,7 +163,7 @@ func (p *Pump) seek(s *Stream, now time.Time) {
 		}
 		if t := &k.trouble; t.unrotated.IsZero() || now.Sub(t.unrotated) >= repeatAfter {
 			t.unrotated = now
-			p.log("log %s was moved away and cannot be opened again: %v; what the app writes goes where it was moved to", k.target.Path, err)
+			p.log("log %s was moved away: %v; what the app writes goes where it was moved to", k.target.Path, err)
 		}
 	}
 }
