@@ -2,14 +2,17 @@ package cmd_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // follower is a gopm logs that goes on.
@@ -105,6 +108,99 @@ func TestLogsOptions(t *testing.T) {
 	g.fail(2, []string{"--lines"}, "logs", "--lines", "-3")
 	g.fail(1, []string{`"nosuch"`, "web"}, "logs", "nosuch", "--nostream")
 	g.fail(1, []string{`"nosuch"`}, "logs", "nosuch")
+}
+
+// The options that search, over files that were rotated and compressed before the
+// daemon was there.
+func TestLogsSearch(t *testing.T) {
+	g := newGopm(t)
+	g.script("talk", `echo "new line"; echo '{"message":"a \"b\"","timestamp":"2026-01-02T03:04:05.678Z","type":"out","process_id":9,"app_name":"x"}'; while ! [ -e go ]; do sleep 0.02; done; echo "newer line"; echo other; exec sleep 1000`)
+	old := time.Now().Add(-2 * time.Hour).Truncate(time.Second)
+	g.oldLog("web-out", old.Add(-time.Hour), "ancient line\n")
+	g.oldLog("web-out", old, "old line\nold word\n")
+	g.run("start", "./talk", "--name", "web", "--min-uptime", "100ms")
+	g.fileSays(g.app("web").Env.Out, "app_name")
+	json := `{"message":"a \"b\"","timestamp":"2026-01-02T03:04:05.678Z","type":"out","process_id":9,"app_name":"x"}` + "\n"
+	stamp := old.Local().Format("2006-01-02-15:04:05")
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--raw"}, "ancient line\nold line\nold word\nnew line\n" + json},
+		{[]string{"--raw", "--since", "2h45m"}, "old line\nold word\nnew line\n" + json},
+		{[]string{"--raw", "--since", "10m", "--lines", "1"}, json},
+		{[]string{"--raw", "--since", "1w", "--until", "1h"}, "ancient line\nold line\nold word\n"},
+		{[]string{"--raw", "--grep", "line$"}, "ancient line\nold line\nnew line\n"},
+		{[]string{"--raw", "--grep", "(?i)LINE", "--lines", "2"}, "old line\nnew line\n"},
+		{[]string{"--raw", "--since", "2h45m", "--grep", "^old"}, "old line\nold word\n"},
+		{[]string{"--json", "--grep", "^old w"}, `{"message":"old word","timestamp":"` + old.UTC().Format("2006-01-02T15:04:05.000Z") + `","type":"out","process_id":0,"app_name":"web"}` + "\n"},
+		{[]string{"--json", "--grep", "message"}, json},
+		{[]string{"--raw", "--timestamp", "--grep", "old w"}, stamp + " old word\n"},
+		{[]string{"--raw", "--timestamp=[at] HH:mm", "--grep", "old w"}, "at " + stamp[11:16] + " old word\n"},
+		{[]string{"--format", "--grep", "old w"}, "timestamp=" + stamp + old.Local().Format("-0700") + " app=web id=0 type=out message=old word\n"},
+		{[]string{"--raw", "--highlight", "old", "--grep", "old w"}, "old word\n"}, // this is no terminal
+	} {
+		if r := g.try(append([]string{"logs", "web", "--nostream"}, tt.args...)...); r.code != 0 || r.out != tt.want || r.err != "" {
+			t.Errorf("logs %q: want\n%s\ngot %v", tt.args, tt.want, r)
+		}
+	}
+	contains(t, "header", g.run("logs", "--nostream", "--since", "1h"), "[TAILING] Tailing all lines since 20")
+	f := g.follow("--raw", "--lines", "1", "--grep", "line")
+	f.says("new line\n")
+	g.file("go", "")
+	f.says("newer line\n")
+	f.end()
+	lacks(t, "logs --grep", f.text(), "other")
+}
+
+// oldLog makes a compressed file of a log that was rotated at a time.
+func (g *gopm) oldLog(name string, at time.Time, text string) {
+	g.Helper()
+	dir := filepath.Join(g.home, "logs")
+	must(g.T, os.MkdirAll(dir, 0o700))
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	_, err := z.Write([]byte(text))
+	must(g.T, err)
+	must(g.T, z.Close())
+	path := filepath.Join(dir, name+"-"+at.UTC().Format("2006-01-02T15-04-05.000")+".log.gz")
+	must(g.T, os.WriteFile(path, b.Bytes(), 0o600))
+	must(g.T, os.Chtimes(path, at, at))
+}
+
+func TestLogsMistakes(t *testing.T) {
+	g := talker(t)
+	for _, tt := range []struct {
+		args  []string
+		words []string
+	}{
+		{[]string{"--since", "yesterdayish"}, []string{"--since", "yesterdayish", "10m"}},
+		{[]string{"--until", ""}, nil},
+		{[]string{"--since", "10m", "--until", "1h"}, []string{"--until 1h is before --since 10m"}},
+		{[]string{"--grep", "a("}, []string{"--grep", "a(", "missing closing )"}},
+		{[]string{"--raw", "--json"}, []string{"--raw", "--json"}},
+		{[]string{"--json", "--format"}, []string{"--json", "--format"}},
+		{[]string{"--json", "--timestamp"}, []string{"--json", "--timestamp"}},
+		{[]string{"--timestamp", "HH:mm:ss"}, []string{"--timestamp=HH:mm:ss"}},
+	} {
+		code := 2
+		if tt.words == nil {
+			code = 0
+		}
+		g.fail(code, tt.words, append([]string{"logs", "--nostream"}, tt.args...)...)
+	}
+}
+
+// One log that can't be read is named once, the others are shown, and a script sees it.
+func TestLogsNamesWhatItCannotRead(t *testing.T) {
+	g := talker(t)
+	bad := filepath.Join(g.home, "logs", "web-out-2026-01-01T00-00-00.000.log.gz")
+	must(t, os.WriteFile(bad, []byte("no gzip"), 0o600))
+	r := g.fail(1, []string{bad, "damaged"}, "logs", "web", "--nostream", "--raw", "--out")
+	if r.out != "out 1\nout 2\nout 3\nout 4\nout 5\n" || strings.Count(r.err, "\n") != 1 {
+		t.Errorf("%v", r)
+	}
+	g.run("logs", "web", "--nostream", "--lines", "2") // which needs nothing of it
 }
 
 func TestLogsFollow(t *testing.T) {

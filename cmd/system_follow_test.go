@@ -1,0 +1,185 @@
+package cmd_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+	"time"
+)
+
+// logsConn asks the daemon for a stream of logs, as a program of somebody else would.
+func (g *gopm) logsConn() net.Conn {
+	g.Helper()
+	conn, err := net.Dial("unix", g.home+"/gopm.sock")
+	must(g.T, err)
+	g.Cleanup(func() { conn.Close() })
+	must(g.T, conn.SetDeadline(time.Now().Add(commandLimit)))
+	_, err = io.WriteString(conn, "GET /v1/logs?follow=1 HTTP/1.1\r\nHost: gopm\r\n\r\n")
+	must(g.T, err)
+	return conn
+}
+
+// daemonFiles is how many files the daemon has open.
+func (g *gopm) daemonFiles() int {
+	g.Helper()
+	pid := regexp.MustCompile(`daemon \S+, pid (\d+)`).FindStringSubmatch(g.run("ping"))
+	if pid == nil {
+		g.Fatal("ping names no pid")
+	}
+	entries, err := os.ReadDir("/proc/" + pid[1] + "/fd")
+	must(g.T, err)
+	return len(entries)
+}
+
+// logsStatus is how the daemon answers one more follower.
+func (g *gopm) logsStatus(conn net.Conn) int {
+	g.Helper()
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	must(g.T, err)
+	return resp.StatusCode
+}
+
+// Followers that never read anything are bounded, and concern nobody else.
+func TestLogsTooManyFollowers(t *testing.T) {
+	g := talker(t)
+	const limit = 1000
+	before := g.daemonFiles()
+	var all []net.Conn
+	for range limit {
+		all = append(all, g.logsConn())
+	}
+	if code := g.logsStatus(all[limit-1]); code != http.StatusOK {
+		t.Errorf("follower %d: status %d", limit, code)
+	}
+	oneMore := func(want int) {
+		t.Helper()
+		eventually(t, soon, func() error { // the daemon accepts, and notices the end of, connections in its own time
+			conn := g.logsConn()
+			defer conn.Close()
+			if code := g.logsStatus(conn); code != want {
+				return fmt.Errorf("one more follower: status %d, want %d", code, want)
+			}
+			return nil
+		})
+	}
+	oneMore(http.StatusServiceUnavailable)
+	g.fail(1, []string{"too many followers", "1000"}, "logs")
+	g.file("say1", "")
+	g.fileSays(g.app("web").Env.Out, "said 1\n") // nobody waits for those who don't read
+	contains(t, "logs", g.run("logs", "--nostream"), "said 1\n")
+	all[0].Close()
+	oneMore(http.StatusOK)
+	for _, conn := range all {
+		conn.Close()
+	}
+	eventually(t, soon, func() error {
+		if n := g.daemonFiles(); n > before+5 {
+			return fmt.Errorf("the daemon has %d files open, %d before", n, before)
+		}
+		return nil
+	})
+}
+
+// A terminal that was stopped (Ctrl-S) holds up its gopm logs and nobody else, and
+// shows everything when it goes on.
+func TestLogsIntoAFullPipe(t *testing.T) {
+	g := newGopm(t)
+	g.script("flood", `echo ready; while ! [ -e go ]; do sleep 0.02; done; i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo "line $i"; done; echo end; exec sleep 1000`)
+	g.run("start", "./flood", "--min-uptime", "100ms")
+	g.fileSays(g.app("flood").Env.Out, "ready")
+	r, w, err := os.Pipe()
+	must(t, err)
+	defer r.Close()
+	cmd := g.command("logs", "flood", "--raw")
+	cmd.Stdout = w
+	must(t, cmd.Start())
+	w.Close()
+	defer func() {
+		cmd.Process.Kill()
+		_ = cmd.Wait()
+	}()
+	must(t, r.SetReadDeadline(time.Now().Add(commandLimit)))
+	lines := bufio.NewScanner(r)
+	if !lines.Scan() || lines.Text() != "ready" {
+		t.Fatalf("got %q (%v)", lines.Text(), lines.Err())
+	}
+	g.file("go", "")
+	g.fileSays(g.app("flood").Env.Out, "\nend\n")
+	g.run("ls")
+	for i := 1; i <= 20000; i++ {
+		if want := fmt.Sprintf("line %d", i); !lines.Scan() || lines.Text() != want {
+			t.Fatalf("got %q (%v), want %q", lines.Text(), lines.Err(), want)
+		}
+	}
+}
+
+// Who follows an app that is deleted is told, and what it said last is shown; who
+// follows all goes on.
+func TestLogsOfADeletedApp(t *testing.T) {
+	g := talker(t)
+	g.script("polite", `trap 'echo goodbye; exit 0' TERM INT; echo hello; while :; do sleep 0.02; done`)
+	g.run("start", "./polite", "--min-uptime", "100ms")
+	one, all := g.follow("polite", "--raw"), g.follow("--raw")
+	one.says("hello\n")
+	all.says("hello\n")
+	g.run("delete", "polite")
+	if err := one.cmd.Wait(); err != nil {
+		t.Errorf("logs of the deleted app: %v\n%s", err, one.text())
+	}
+	contains(t, "logs of the deleted app", one.text(), "goodbye\n", "polite", "deleted")
+	all.says("goodbye\n")
+	g.file("say1", "")
+	all.says("said 1\n")
+	all.end()
+	lacks(t, "logs of all", all.text(), "deleted")
+	g.fail(1, []string{`"polite"`, "web"}, "logs", "polite")
+}
+
+// What apps say while gopm kill stops them is shown.
+func TestLogsShowsTheLastWords(t *testing.T) {
+	g := newGopm(t)
+	g.script("polite", `trap 'echo goodbye; exit 0' TERM INT; echo hello; while :; do sleep 0.02; done`)
+	g.run("start", "./polite", "--min-uptime", "100ms")
+	f := g.follow("--raw")
+	f.says("hello\n")
+	g.run("kill")
+	_ = f.cmd.Wait()
+	contains(t, "logs", f.text(), "goodbye\n", "daemon has ended")
+}
+
+// The folder of a log vanishes, or somebody puts something else in the file's place:
+// the follower goes on with what is a log.
+func TestLogsOfAFolderThatVanishes(t *testing.T) {
+	g := newGopm(t)
+	g.script("tick", `while :; do cat word; sleep 0.02; done`)
+	g.file("word", "first\n")
+	g.run("start", "./tick", "--min-uptime", "100ms")
+	out := g.app("tick").Env.Out
+	f := g.follow("tick", "--raw", "--out")
+	f.says("first\n")
+	g.file("word", "second\n")
+	must(t, os.RemoveAll(filepath.Dir(out)))
+	f.says("second\n")
+	g.file("other", "other text\n")
+	for _, replace := range []func() error{
+		func() error { return os.Mkdir(out, 0o700) },
+		func() error { return os.Symlink(filepath.Join(g.dir, "other"), out) },
+	} {
+		eventually(t, soon, func() error { // the daemon may be quicker to make the file again
+			must(t, os.RemoveAll(out))
+			return replace()
+		})
+		g.run("ls")
+	}
+	f.says("other text\n")
+	must(t, os.Remove(out))
+	g.file("word", "third\n")
+	f.says("third\n")
+	f.end()
+}
