@@ -205,8 +205,9 @@ func TestLogsNamesWhatItCannotRead(t *testing.T) {
 
 func TestLogsFollow(t *testing.T) {
 	g := talker(t)
-	all, errOnly := g.follow(), g.follow("web", "--err", "--lines", "0", "--raw")
+	all, errOnly := g.follow(), g.follow("web", "--err", "--lines", "1", "--raw")
 	all.says("err 5")
+	errOnly.says("err 5")
 	g.file("say1", "")
 	all.says("| said 1\n")
 	all.says("| (err) moaned 1\n")
@@ -215,8 +216,8 @@ func TestLogsFollow(t *testing.T) {
 	errOnly.says("moaned 2\n")
 	all.end()
 	errOnly.end()
-	if text := errOnly.text(); text != "moaned 1\nmoaned 2\n" {
-		t.Errorf("--err --lines 0 --raw: %q", text)
+	if text := errOnly.text(); text != "err 5\nmoaned 1\nmoaned 2\n" {
+		t.Errorf("--err --lines 1 --raw: %q", text)
 	}
 	if n := strings.Count(all.text(), "said 1\n"); n != 1 {
 		t.Errorf("a line came %d times:\n%s", n, all.text())
