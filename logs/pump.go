@@ -2,9 +2,13 @@
 // without the bytes entering gopm's memory where that can be avoided, and reads
 // such files: tail, follow, merge by time.
 //
-// Goroutines: one per Pump (its own epoll), ended and waited for by Close; one
-// per log that was ever rotated with a limited number of files, inside
-// lumberjack, which never ends it.
+// Lines that have to be whole (with a time, as JSON, in several files or from
+// several programs) are read, framed and written instead.
+//
+// Goroutines, ended and waited for by Close, though not for ever when a disk hangs:
+// one per Pump (its own epoll), one more for each group of files with log_buffered,
+// one while rotated files are compressed. And one per log that was ever rotated
+// with a limited number of files, inside lumberjack, which never ends it.
 package logs
 
 import (
