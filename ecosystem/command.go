@@ -3,7 +3,6 @@ package ecosystem
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,7 +34,7 @@ func faultf(field, format string, args ...any) *fault {
 
 // plan finds the program and how to run it. It looks at files, and changes nothing.
 func (w *world) plan(q request) (plan, *fault) {
-	if info, err := os.Stat(q.cwd); err != nil {
+	if info, err := w.stat(q.cwd); err != nil {
 		return plan{}, faultf("cwd", "no such folder: %s", q.cwd)
 	} else if !info.IsDir() {
 		return plan{}, faultf("cwd", "not a folder: %s", q.cwd)
@@ -68,7 +67,7 @@ func (w *world) locate(q request) (file string, fromPath bool) {
 			continue
 		}
 		path := w.abs(base, q.script)
-		info, err := os.Stat(path)
+		info, err := w.stat(path)
 		switch {
 		case err != nil:
 		case !info.IsDir():
@@ -140,12 +139,12 @@ func (c Command) isShell() bool {
 
 // planFile decides what runs an existing file.
 func (w *world) planFile(p *plan, q request, file string) *fault {
-	info, err := os.Stat(file)
+	info, err := w.stat(file)
 	if err != nil {
 		return faultf("script", "cannot look at %s: %v", file, plainError(err))
 	}
 	p.command.Script = file
-	head := readHead(file)
+	head := w.head(file)
 	names := []string{q.interpreter}
 	switch {
 	case info.IsDir() && q.interpreter == "":
@@ -181,7 +180,7 @@ func (w *world) planInterpreter(p *plan, q request, names []string) *fault {
 	interpreter, ok := w.firstOnPath(q, names...)
 	if strings.Contains(names[0], "/") {
 		interpreter = w.abs(q.cwd, names[0])
-		info, err := os.Stat(interpreter)
+		info, err := w.stat(interpreter)
 		ok = err == nil && executable(info)
 	}
 	p.command.Interpreter, p.command.InterpreterArgs = interpreter, q.interpreterArgs
@@ -208,18 +207,6 @@ func (w *world) firstOnPath(q request, names ...string) (string, bool) {
 		}
 	}
 	return "", false
-}
-
-// readHead is the beginning of a file, nothing when it can't be read: a program
-// may be executable without being readable.
-func readHead(file string) []byte {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	head, _ := io.ReadAll(io.LimitReader(f, 512))
-	return head
 }
 
 // detect decides how a file runs: by itself (no names), or by the first

@@ -2,6 +2,8 @@ package ecosystem
 
 import (
 	"encoding/json"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,10 +22,18 @@ type world struct {
 	dir      string
 	cpus     int
 	versions map[string]string // folder → version of the nearest package.json
+	seen     map[string]seen   // what was looked at: many apps run the same program
+}
+
+type seen struct {
+	info fs.FileInfo
+	err  error
+	read bool
+	head []byte
 }
 
 func newWorld(o Options) *world {
-	return &world{environ: o.Environ, dir: o.Dir, cpus: max(o.CPUs, 1), versions: map[string]string{}}
+	return &world{environ: o.Environ, dir: o.Dir, cpus: max(o.CPUs, 1), versions: map[string]string{}, seen: map[string]seen{}}
 }
 
 // getenv is a variable of the user; as in a shell, the last one counts.
@@ -95,4 +105,30 @@ func (w *world) version(dir string) string {
 	}
 	w.versions[dir] = v
 	return v
+}
+
+// stat looks at a file once.
+func (w *world) stat(path string) (fs.FileInfo, error) {
+	s, known := w.seen[path]
+	if !known {
+		s.info, s.err = os.Stat(path)
+		w.seen[path] = s
+	}
+	return s.info, s.err
+}
+
+// head is the beginning of a file, nothing when it can't be read: a program may be
+// executable without being readable. It is read once.
+func (w *world) head(path string) []byte {
+	_, _ = w.stat(path) // so that it is known there, too
+	s := w.seen[path]
+	if !s.read {
+		s.read = true
+		if f, err := os.Open(path); err == nil {
+			s.head, _ = io.ReadAll(io.LimitReader(f, 512))
+			f.Close()
+		}
+		w.seen[path] = s
+	}
+	return s.head
 }

@@ -20,7 +20,6 @@ type KernelOptions struct {
 type OSKernel struct {
 	keeper  int
 	proc    procfs
-	turn    sync.Mutex // of a spawn: Go forks one at a time anyway
 	spawner *spawner
 	oom     *oomCounter
 	census  chan *census // one place: who took it owns it

@@ -16,9 +16,7 @@ func (k *OSKernel) Spawn(c Command, out, err *os.File, exited func()) (Child, er
 	if len(c.Argv) == 0 {
 		return nil, errors.New("there is no command to run")
 	}
-	k.turn.Lock()
 	pid, e := k.spawner.spawn(c, out, err)
-	k.turn.Unlock()
 	if e != nil {
 		return nil, explain(c, e)
 	}

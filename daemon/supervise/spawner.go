@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +21,7 @@ import (
 // start cost. It also has a umask and a signal mask of its own. The streams of a
 // program come to it through a socket.
 type spawner struct {
+	mu     sync.Mutex // guards sending to orders
 	orders chan order
 	ended  chan struct{}
 	send   int // descriptors go in here, in our table
@@ -27,6 +29,9 @@ type spawner struct {
 	null   int // in the thread's table
 	fs     bool
 }
+
+// waitingOrders is how many programs may wait with their streams already sent.
+const waitingOrders = 16
 
 // order is one program to be started; pid or the error goes to done.
 type order struct {
@@ -53,7 +58,7 @@ func newSpawner() (*spawner, error) {
 		return nil, fmt.Errorf("cannot open %s: %v", os.DevNull, err)
 	}
 	receiveIgnored()
-	s := &spawner{orders: make(chan order), ended: make(chan struct{}), send: pair[0], recv: pair[1], null: null}
+	s := &spawner{orders: make(chan order, waitingOrders), ended: make(chan struct{}), send: pair[0], recv: pair[1], null: null}
 	own := make(chan bool)
 	go s.run(own) // ended by close, which waits for it
 	if <-own {    // the thread has its copies
@@ -128,7 +133,8 @@ func (s *spawner) ownTable() error {
 	return nil
 }
 
-// spawn hands a program to the thread and waits. One at a time: the caller sees to it.
+// spawn hands a program to the thread and waits. Several may be waiting: the thread
+// goes from one to the next without anybody being woken in between.
 func (s *spawner) spawn(c Command, out, err *os.File) (pid int, e error) {
 	var streams, fds []int
 	for i, f := range []*os.File{out, err} {
@@ -136,16 +142,20 @@ func (s *spawner) spawn(c Command, out, err *os.File) (pid int, e error) {
 			streams, fds = append(streams, i+1), append(fds, int(f.Fd()))
 		}
 	}
+	done := make(chan started, 1)
+	s.mu.Lock() // messages and orders must have one sequence
 	if len(fds) > 0 {
 		e = unix.Sendmsg(s.send, []byte{0}, unix.UnixRights(fds...), nil, 0)
 	}
+	if e == nil {
+		s.orders <- order{c, streams, done}
+	}
+	s.mu.Unlock()
 	runtime.KeepAlive(out)
 	runtime.KeepAlive(err)
 	if e != nil {
 		return 0, fmt.Errorf("cannot pass on the program's streams: %w", e)
 	}
-	done := make(chan started, 1)
-	s.orders <- order{c, streams, done}
 	r := <-done
 	return r.pid, r.err
 }
