@@ -70,7 +70,7 @@ func (d *Daemon) converge(req api.Apply) (out api.Outcome, err error) {
 	for _, st := range stages {
 		out.Apps = append(out.Apps, d.carryOut(st))
 	}
-	d.changed()
+	d.upkeep.look()
 	return out, nil
 }
 
@@ -184,12 +184,6 @@ func (d *Daemon) carryOut(st stage) api.AppOutcome {
 	return out
 }
 
-// changed lets those who work for some apps only see what the table has now.
-func (d *Daemon) changed() {
-	d.limits.look()
-	d.janitor.look()
-}
-
 // actOn starts or restarts one instance as decided. An instance that is down
 // while the others of its app run is started with them.
 func (d *Daemon) actOn(in *instance, dec decision, fresh bool) (api.Started, bool) {
@@ -227,7 +221,7 @@ func (d *Daemon) take(gone []*instance) {
 	for _, a := range t.apps { // an app that lost only some of its instances is another version now
 		d.put(t, a)
 	}
-	d.changed()
+	d.upkeep.look()
 	d.hub.wakeAll() // followers of logs see that they are gone
 }
 
@@ -330,7 +324,7 @@ func (d *Daemon) update(picked []*instance, req api.Targets) (warnings []string,
 		t = t.with(r.app)
 		d.put(t, r.app)
 	}
-	d.changed()
+	d.upkeep.look()
 	return warnings, nil
 }
 

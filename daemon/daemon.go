@@ -46,9 +46,8 @@ type Daemon struct {
 	hub      hub
 	feed     *feed
 	usage    *sampler
-	limits   *limiter
+	upkeep   upkeep
 	thrift   thrift
-	janitor  *janitor
 	closing  chan struct{} // closed once, by the first request to end
 	ended    atomic.Bool
 }
@@ -113,8 +112,7 @@ func assemble(cfg Config) (*Daemon, error) {
 	}
 	d.feed = newFeed(d.pump)
 	d.usage = newSampler()
-	d.limits = newLimiter(d)
-	d.janitor = newJanitor(d)
+	d.upkeep = upkeep{newLimiter(d), newJanitor(d)}
 	return d, nil
 }
 
@@ -166,8 +164,7 @@ func (d *Daemon) end() {
 // shutdown ends what assemble began, in the opposite order.
 func (d *Daemon) shutdown() {
 	d.thrift.end()
-	d.limits.close()
-	d.janitor.close()
+	d.upkeep.close()
 	for _, in := range d.table.Load().all() {
 		d.dispose(in)
 	}

@@ -29,3 +29,20 @@ func (w *worker) keep(needed bool, run func(stop <-chan struct{})) {
 }
 
 func (w *worker) close() { w.keep(false, nil) }
+
+// upkeep is those who work for the apps that ask for it.
+type upkeep struct {
+	limits  *limiter
+	janitor *janitor
+}
+
+// look lets them see what the table has now.
+func (u upkeep) look() {
+	u.limits.look()
+	u.janitor.look()
+}
+
+func (u upkeep) close() {
+	u.limits.close()
+	u.janitor.close()
+}
