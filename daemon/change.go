@@ -4,13 +4,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"gopm/daemon/api"
-	"gopm/daemon/keeper"
 	"gopm/daemon/supervise"
 	"gopm/ecosystem"
 )
@@ -74,28 +70,6 @@ func (d *Daemon) converge(req api.Apply) (out api.Outcome, err error) {
 	return out, nil
 }
 
-// makeRoom lets the kernel make room for the descriptors of many instances in one
-// go, while their start is being prepared: otherwise it doubles the table several
-// times, and with threads waits for a grace period of some 10 ms each time. The
-// returned function waits for it.
-func makeRoom(todo []decision) (wait func()) {
-	const each = 5 // two pipes, two logs, a pidfd
-	need := 0
-	for _, dec := range todo {
-		need += each * dec.want.Scale.Instances
-	}
-	if need < keeper.TableRoom {
-		return func() {}
-	}
-	var wg sync.WaitGroup
-	wg.Go(func() { // ends by itself; waited for by wait
-		if fd, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, need); err == nil { // an error: it is going to be slower
-			unix.Close(fd)
-		}
-	})
-	return wg.Wait
-}
-
 func (d *Daemon) prepareAll(t *table, req api.Apply, todo []decision) ([]ready, error) {
 	shells := map[string][]string{} // equal settings share one copy of the inherited environment
 	prepared := make([]ready, len(todo))
@@ -118,44 +92,6 @@ func (d *Daemon) prepareAll(t *table, req api.Apply, todo []decision) ([]ready, 
 		prepared[i] = r
 	}
 	return prepared, nil
-}
-
-// stage is an app's new version with the logs of all its instances open: nothing
-// can be refused any more.
-type stage struct {
-	decision
-	ready
-	old     []*instance // those that were there before
-	fresh   []*instance // those that it lacked
-	surplus []*instance // those of them that go
-}
-
-// stageAll opens what the apps need. When one of them cannot have it, what was
-// made for the others is taken back.
-func (d *Daemon) stageAll(todo []decision, prepared []ready, id int) ([]stage, error) {
-	stages := make([]stage, len(todo))
-	for i, dec := range todo {
-		st := stage{decision: dec, ready: prepared[i], old: slices.Clone(prepared[i].app.instances)}
-		slices.SortStableFunc(st.old, func(a, b *instance) int { return a.index - b.index }) // the highest numbers go
-		n := min(len(st.old), dec.want.Scale.Instances)
-		st.surplus, st.app.instances = st.old[n:], slices.Clone(st.old[:n])
-		st.fresh = st.app.enlist(&id)
-		stages[i] = st
-	}
-	if err := d.equip(stages); err != nil {
-		return nil, err
-	}
-	for _, st := range stages {
-		for _, in := range st.old[:len(st.old)-len(st.surplus)] {
-			if err := d.retarget(st.ready, in); err != nil {
-				for _, st := range stages {
-					d.disposeAll(st.fresh)
-				}
-				return nil, err
-			}
-		}
-	}
-	return stages, nil
 }
 
 // carryOut does what was decided for one app and puts its version into the table.

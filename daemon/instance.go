@@ -3,7 +3,6 @@ package daemon
 import (
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -32,52 +31,6 @@ func (d *Daemon) prepare(a *app) (ready, error) {
 	}
 	a.user, a.policy = acc.name, pol
 	return ready{app: a, account: acc}, nil
-}
-
-// enlist adds the instances that an app lacks, the first with the id; their
-// streams and processes are made by equip. Each takes the lowest number that is
-// free: one may have been deleted.
-func (a *app) enlist(id *int) (fresh []*instance) {
-	for len(a.instances) < a.spec.Scale.Instances {
-		in := &instance{id: *id, index: freeIndex(a.instances), name: a.spec.Name}
-		in.setPidFile(a.spec)
-		a.instances = append(a.instances, in)
-		fresh = append(fresh, in)
-		*id++
-	}
-	return fresh
-}
-
-func freeIndex(instances []*instance) int {
-	for index := 0; ; index++ {
-		if !slices.ContainsFunc(instances, func(in *instance) bool { return in.index == index }) {
-			return index
-		}
-	}
-}
-
-// equip opens the logs of new instances, all or none, and makes their processes.
-// Nothing is started.
-func (d *Daemon) equip(stages []stage) error {
-	var to []logs.Target
-	var name []string
-	for _, st := range stages {
-		for _, in := range st.fresh {
-			out, err := targets(st.app.spec, in, st.account, d.cfg.Home.Logs())
-			to, name = append(to, out, err), append(name, in.name+": cannot log stdout", in.name+": cannot log stderr")
-		}
-	}
-	streams, bad, err := d.pump.OpenAll(to)
-	if err != nil {
-		return fmt.Errorf("%s: %v", name[bad], err)
-	}
-	for _, st := range stages {
-		for _, in := range st.fresh {
-			in.out, in.err, streams = streams[0], streams[1], streams[2:]
-			in.proc = supervise.New(d.processConfig(st.ready, in))
-		}
-	}
-	return nil
 }
 
 func (d *Daemon) processConfig(r ready, in *instance) supervise.Config {
