@@ -17,7 +17,10 @@ type journal struct {
 	file    io.WriteCloser
 }
 
-const journalQueue = 1024
+const (
+	journalQueue = 1024     // lines
+	journalBatch = 64 << 10 // bytes
+)
 
 func newJournal(file io.WriteCloser) *journal {
 	j := &journal{lines: make(chan string, journalQueue), done: make(chan struct{}), file: file}
@@ -35,13 +38,25 @@ func (j *journal) print(format string, args ...any) {
 	}
 }
 
+// run writes what has come together with one call.
 func (j *journal) run() {
 	defer close(j.done)
+	var text []byte
 	for line := range j.lines {
-		if n := j.dropped.Swap(0); n > 0 {
-			line += fmt.Sprintf("(%d lines of this log were dropped: its disk was too slow)\n", n)
+		text = append(text[:0], line...)
+		for more := true; more && len(text) < journalBatch; {
+			select {
+			case line := <-j.lines: // "" when it is closed
+				text = append(text, line...)
+				more = line != ""
+			default:
+				more = false
+			}
 		}
-		_, _ = io.WriteString(j.file, line) // a full disk: nobody is left to be told
+		if n := j.dropped.Swap(0); n > 0 {
+			text = fmt.Appendf(text, "(%d lines of this log were dropped: its disk was too slow)\n", n)
+		}
+		_, _ = j.file.Write(text) // a full disk: nobody is left to be told
 	}
 }
 

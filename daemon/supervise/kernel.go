@@ -168,3 +168,10 @@ func (k *OSKernel) isMain(pid int) bool {
 	_, is := k.mains[pid]
 	return is
 }
+
+// running is how many of our children are main processes.
+func (k *OSKernel) running() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.mains)
+}

@@ -16,7 +16,7 @@ func (k *OSKernel) Spawn(c Command, out, err *os.File, exited func()) (Child, er
 	if len(c.Argv) == 0 {
 		return nil, errors.New("there is no command to run")
 	}
-	pid, e := k.spawner.spawn(c, out, err)
+	pid, e := k.spawner.spawn(c, out, err, k.running())
 	if e != nil {
 		return nil, explain(c, e)
 	}
@@ -60,6 +60,12 @@ func receiveIgnored() {
 	if len(ignored) > 0 {
 		signal.Notify(make(chan os.Signal, 1), ignored...) // nobody reads it: dropped
 	}
+}
+
+// signalMask is the calling thread's.
+func signalMask() (mask uint64) {
+	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, 0, uintptr(unsafe.Pointer(&mask)), 8, 0, 0)
+	return mask
 }
 
 // setSignalMask sets the calling thread's; all threads of a Go program have the

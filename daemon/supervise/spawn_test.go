@@ -138,6 +138,29 @@ func statusLine(t *testing.T, path, key string) string {
 	return ""
 }
 
+// TestWithAndWithoutTheThread: a program finds the same, whoever forks it.
+func TestWithAndWithoutTheThread(t *testing.T) {
+	t.Parallel()
+	for _, few := range []int{-1, 1000} {
+		c := shell(`echo $(ls /proc/self/fd); readlink /proc/self/fd/0; grep -E 'SigIgn|SigBlk' /proc/self/status | tr -d '\n'; echo; exec sleep 1000`)
+		s := newScene(t, c, realPolicy())
+		s.kernel.spawner.few = few
+		s.Start()
+		for _, want := range []string{"0 1 2 3", "/dev/null"} { // 3 is the folder that ls reads
+			if got := s.line(); got != want {
+				t.Errorf("few %d: got %q, want %q", few, got, want)
+			}
+		}
+		if got := s.line(); !strings.HasPrefix(got, "SigBlk:\t0000000000000000") {
+			t.Errorf("few %d: got %q", few, got)
+		}
+		missing := Command{Argv: []string{"/no/such/program"}}
+		if _, err := s.kernel.Spawn(missing, nil, nil, func() {}); err == nil || !strings.Contains(err.Error(), "no such file") {
+			t.Errorf("few %d: a program that is not there: %v", few, err)
+		}
+	}
+}
+
 func TestUser(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {

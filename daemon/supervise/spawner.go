@@ -19,15 +19,18 @@ import (
 // of its own, because a fork copies the table and the exec closes what was copied:
 // with 1,000 apps that was 5,000 descriptors for each start, two thirds of what a
 // start cost. It also has a umask and a signal mask of its own. The streams of a
-// program come to it through a socket.
+// program come to it through a socket. While there are few descriptors, waking the
+// thread takes longer than copying them: then programs are started without it.
 type spawner struct {
 	mu     sync.Mutex // guards sending to orders
 	orders chan order
 	ended  chan struct{}
 	send   int // descriptors go in here, in our table
 	recv   int // and come out here, in the thread's
-	null   int // in the thread's table
+	null   int // in both tables
 	fs     bool
+	masked bool // our signal mask isn't empty: only the thread's is
+	few    int  // so many programs may run for another to be started without the thread
 }
 
 // waitingOrders is how many programs may wait with their streams already sent.
@@ -58,12 +61,14 @@ func newSpawner() (*spawner, error) {
 		return nil, fmt.Errorf("cannot open %s: %v", os.DevNull, err)
 	}
 	receiveIgnored()
-	s := &spawner{orders: make(chan order, waitingOrders), ended: make(chan struct{}), send: pair[0], recv: pair[1], null: null}
+	s := &spawner{
+		orders: make(chan order, waitingOrders), ended: make(chan struct{}),
+		send: pair[0], recv: pair[1], null: null, masked: signalMask() != 0, few: 50,
+	}
 	own := make(chan bool)
 	go s.run(own) // ended by close, which waits for it
-	if <-own {    // the thread has its copies
+	if <-own {    // the thread has its copy
 		unix.Close(s.recv)
-		unix.Close(s.null)
 	}
 	return s, nil
 }
@@ -73,6 +78,7 @@ func (s *spawner) close() {
 	close(s.orders)
 	<-s.ended
 	unix.Close(s.send)
+	unix.Close(s.null)
 }
 
 // run is the thread. It never gives it back: what was changed of it ends with it.
@@ -91,12 +97,11 @@ func (s *spawner) run(own chan<- bool) {
 	setSignalMask(0)
 	own <- private
 	for o := range s.orders {
-		pid, err := s.fork(o)
+		pid, err := s.carryOut(o)
 		o.done <- started{pid, err}
 	}
 	if !private {
 		unix.Close(s.recv)
-		unix.Close(s.null)
 	}
 }
 
@@ -133,9 +138,27 @@ func (s *spawner) ownTable() error {
 	return nil
 }
 
-// spawn hands a program to the thread and waits. Several may be waiting: the thread
-// goes from one to the next without anybody being woken in between.
-func (s *spawner) spawn(c Command, out, err *os.File) (pid int, e error) {
+// spawn starts a program when others of that number run.
+func (s *spawner) spawn(c Command, out, err *os.File, others int) (pid int, e error) {
+	if others > s.few || c.Umask != nil || s.masked {
+		return s.delegate(c, out, err)
+	}
+	streams := [3]uintptr{uintptr(s.null), uintptr(s.null), uintptr(s.null)}
+	if out != nil {
+		streams[1] = out.Fd()
+	}
+	if err != nil {
+		streams[2] = err.Fd()
+	}
+	pid, e = fork(c, c.Argv, streams)
+	runtime.KeepAlive(out)
+	runtime.KeepAlive(err)
+	return pid, e
+}
+
+// delegate hands a program to the thread and waits. Several may be waiting: the
+// thread goes from one to the next without anybody being woken in between.
+func (s *spawner) delegate(c Command, out, err *os.File) (pid int, e error) {
 	var streams, fds []int
 	for i, f := range []*os.File{out, err} {
 		if f != nil {
@@ -160,27 +183,32 @@ func (s *spawner) spawn(c Command, out, err *os.File) (pid int, e error) {
 	return r.pid, r.err
 }
 
-// fork runs in the thread.
-func (s *spawner) fork(o order) (int, error) {
-	files := []uintptr{uintptr(s.null), uintptr(s.null), uintptr(s.null)}
+// carryOut runs in the thread.
+func (s *spawner) carryOut(o order) (int, error) {
+	streams := [3]uintptr{uintptr(s.null), uintptr(s.null), uintptr(s.null)}
 	if len(o.streams) > 0 {
 		fds, err := s.receive()
 		if err != nil {
 			return 0, fmt.Errorf("cannot take the program's streams: %w", err)
 		}
 		for i, fd := range fds {
-			files[o.streams[i]] = uintptr(fd)
+			streams[o.streams[i]] = uintptr(fd)
 			defer unix.Close(fd)
 		}
 	}
-	c, argv := o.c, o.c.Argv
-	if c.Umask != nil {
-		if s.fs {
-			defer unix.Umask(unix.Umask(*c.Umask))
-		} else { // our own must not change, not even for a moment: a shell does it
-			argv = append([]string{"/bin/sh", "-c", fmt.Sprintf(`umask %04o; exec "$0" "$@"`, *c.Umask)}, argv...)
-		}
+	argv, mask := o.c.Argv, o.c.Umask
+	switch {
+	case mask == nil:
+	case s.fs:
+		defer unix.Umask(unix.Umask(*mask))
+	default: // our own must not change, not even for a moment: a shell does it
+		argv = append([]string{"/bin/sh", "-c", fmt.Sprintf(`umask %04o; exec "$0" "$@"`, *mask)}, argv...)
 	}
+	return fork(o.c, argv, streams)
+}
+
+// fork starts a program in a group of its own.
+func fork(c Command, argv []string, streams [3]uintptr) (int, error) {
 	env := c.Env
 	if env == nil {
 		env = []string{} // nil would mean ours
@@ -189,7 +217,7 @@ func (s *spawner) fork(o order) (int, error) {
 	if u := c.User; u != nil && !isSelf(u) {
 		sys.Credential = &syscall.Credential{Uid: u.UID, Gid: u.GID, Groups: u.Groups}
 	}
-	return syscall.ForkExec(argv[0], argv, &syscall.ProcAttr{Dir: c.Dir, Env: env, Files: files, Sys: sys})
+	return syscall.ForkExec(argv[0], argv, &syscall.ProcAttr{Dir: c.Dir, Env: env, Files: streams[:], Sys: sys})
 }
 
 // receive takes the descriptors that spawn sent.
