@@ -13,6 +13,7 @@ type clock struct {
 	index      []IndexEntry // of this file, in the order of their offsets
 	size       int64
 	begin, end time.Time // when the file was begun and last written to
+	oldest     time.Time // a line's own time isn't before that; zero: nobody knows when the file was begun
 	stamps     stampReader
 }
 
@@ -24,6 +25,9 @@ func newClock(s *Source, inode uint64, size int64, begin, end time.Time) *clock 
 	if begin.IsZero() || begin.After(end) {
 		c.begin = end
 	}
+	if !begin.IsZero() {
+		c.oldest = c.begin.Add(-ownSlack)
+	}
 	for _, e := range s.Index {
 		if e.Inode == inode {
 			c.index = append(c.index, e)
@@ -34,7 +38,7 @@ func newClock(s *Source, inode uint64, size int64, begin, end time.Time) *clock 
 
 // of is the time of a line.
 func (c *clock) of(s span) time.Time {
-	if t, ok := c.stamps.read(s.text); ok && !t.Before(c.begin.Add(-ownSlack)) && !t.After(c.end.Add(ownSlack)) {
+	if t, ok := c.stamps.read(s.text); ok && !t.Before(c.oldest) && !t.After(c.end.Add(ownSlack)) {
 		return t // but a program can write any time it likes
 	}
 	return c.at(s.end)

@@ -56,7 +56,7 @@ func (s *search) lastOf(t *trail) []Line {
 		p, err := t.open(s.ctx, i)
 		if err == nil && p != nil {
 			switch {
-			case s.after(p.clock.begin): // nothing in it is old enough
+			case s.after(p.clock.oldest): // nothing in it is old enough
 			case p.packed:
 				lines, err = s.lastPacked(t, p, lines)
 			default:

@@ -263,6 +263,28 @@ func TestLinesTellTheirTime(t *testing.T) {
 	}
 }
 
+// Of the oldest file that is left, if it is compressed, nobody knows when it was
+// begun; --since showed all of it, and --until nothing.
+func TestSearchInTheOldestCompressedFileByTheTimesOfItsLines(t *testing.T) {
+	t.Parallel()
+	const words = "YYYY-MM-DD HH:mm:ss"
+	path := filepath.Join(t.TempDir(), "a.log")
+	var text strings.Builder
+	for m := range 60 {
+		at := noon.Add(time.Duration(m-60) * time.Minute)
+		fmt.Fprintf(&text, "%s: m %d\n", TimeFormat(words)(nil, at), m)
+	}
+	putAt(t, rotatedName(path, noon)+packedExt, text.String(), noon)
+	putAt(t, path, "now\n", noon.Add(time.Minute))
+	for _, last := range []int{-1, 1000} {
+		q := Query{Last: last, Since: noon.Add(-30 * time.Minute), Until: noon.Add(-25 * time.Minute)}
+		lines, _, _ := find(t, []Source{{Path: path, Layout: words}}, q)
+		if at := times(lines); len(at) != 6 || !strings.HasSuffix(at[0], " m 30") || !strings.HasSuffix(at[5], " m 35") {
+			t.Errorf("last %d: %q, want minutes 30 to 35", last, at)
+		}
+	}
+}
+
 func TestStampsThatCanBeRead(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 3, 4, 5, 6, 7, 89e6, time.Local)
