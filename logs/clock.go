@@ -38,10 +38,21 @@ func newClock(s *Source, inode uint64, size int64, begin, end time.Time) *clock 
 
 // of is the time of a line.
 func (c *clock) of(s span) time.Time {
-	if t, ok := c.stamps.read(s.text); ok && !t.Before(c.oldest) && !t.After(c.end.Add(ownSlack)) {
-		return t // but a program can write any time it likes
+	t, unit, ok := c.stamps.read(s.text)
+	if !ok || t.Before(c.oldest) || t.After(c.end.Add(ownSlack)) { // a program can write any time it likes
+		return c.at(s.end)
 	}
-	return c.at(s.end)
+	if unit < time.Second || len(c.index) == 0 {
+		return t
+	}
+	// Within its second, or all lines of stdout in it would come before those of stderr.
+	switch at := c.at(s.end); {
+	case at.Before(t):
+		return t
+	case at.Before(t.Add(unit)):
+		return at
+	}
+	return t.Add(unit - 1)
 }
 
 // at is when the file had end bytes: the first time the index knows it to be that

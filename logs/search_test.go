@@ -285,6 +285,22 @@ func TestSearchInTheOldestCompressedFileByTheTimesOfItsLines(t *testing.T) {
 	}
 }
 
+// With times to the second, all of a second's lines of stdout came before those of stderr.
+func TestLinesWithinASecondStayInTheirOrder(t *testing.T) {
+	t.Parallel()
+	stamps := newStampReader("YYYY-MM-DDTHH:mm:ss")
+	c := &clock{begin: noon, end: noon.Add(time.Minute), oldest: noon, stamps: stamps}
+	for i := range 10 {
+		c.index = append(c.index, IndexEntry{1, int64(i * 10), noon.Add(time.Duration(i) * 300 * time.Millisecond)})
+	}
+	text := []byte(noon.Add(time.Second).Local().Format("2006-01-02T15:04:05") + ": x")
+	for end, want := range map[int64]time.Duration{20: 1000, 40: 1200, 60: 1800, 80: 2000} {
+		if got := c.of(span{text, end}).Sub(noon).Round(time.Millisecond); got != want*time.Millisecond {
+			t.Errorf("at %d: %v, want %v", end, got, want*time.Millisecond)
+		}
+	}
+}
+
 func TestStampsThatCanBeRead(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 3, 4, 5, 6, 7, 89e6, time.Local)
@@ -302,7 +318,7 @@ func TestStampsThatCanBeRead(t *testing.T) {
 	} {
 		r := newStampReader(words)
 		line := append(TimeFormat(words)(nil, at), ": text"...)
-		got, ok := r.read(line)
+		got, _, ok := r.read(line)
 		if ok != (want >= 0) || ok && at.Sub(got) != want {
 			t.Errorf("%q: %v, %v; want %v less than %v", words, got, ok, want, at)
 		}
