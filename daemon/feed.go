@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"container/list"
+	"slices"
 	"sync"
 
 	"gopm/daemon/api"
@@ -80,8 +81,8 @@ func (f *feed) tell(s *logs.Stream) {
 	f.wake = make(chan struct{})
 }
 
-// since is what has grown since then, what to ask with the next time, and what is
-// closed when there is more.
+// since is what has grown since then, in that order, what to ask with the next time,
+// and what is closed when there is more.
 func (f *feed) since(seq uint64) (streams []*logs.Stream, now uint64, more <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -92,6 +93,7 @@ func (f *feed) since(seq uint64) (streams []*logs.Stream, now uint64, more <-cha
 		}
 		streams = append(streams, g.stream)
 	}
+	slices.Reverse(streams)
 	return streams, f.seq, f.wake
 }
 

@@ -74,7 +74,7 @@ func TestFeed(t *testing.T) {
 	if streams, _ = grown(first); !slices.Equal(streams, []*logs.Stream{b}) {
 		t.Errorf("after b: %v", streams)
 	}
-	if streams, _ = grown(seq); !slices.Equal(streams, []*logs.Stream{b, a}) { // who was slow is told once of each
+	if streams, _ = grown(seq); !slices.Equal(streams, []*logs.Stream{a, b}) { // who was slow is told once of each, in the order in which they spoke
 		t.Errorf("of both: %v", streams)
 	}
 	f.forget(b)
