@@ -55,10 +55,10 @@ func cells(line string) []string {
 func TestListTellsWhyNotOnline(t *testing.T) {
 	g := newGopm(t)
 	g.script("three", "exit 3")
-	g.try("start", "./three", "--restart-delay", "1h", "--name", "waits")
-	g.try("start", "./three", "--max-restarts", "1", "--name", "final")
+	g.try(crashes("start", "./three", "--restart-delay", "1h", "--name", "waits")...)
+	g.try(crashes("start", "./three", "--max-restarts", "1", "--name", "final")...)
 	g.try("start", "./three", "--exp-backoff-restart-delay", "100", "--name", "again", "--no-wait")
-	g.try("start", "./three", "--no-autorestart", "--name", "once")
+	g.try(crashes("start", "./three", "--no-autorestart", "--name", "once")...)
 	g.awaitStatus("final", "errored")
 	out := g.run("ls")
 	for name, want := range map[string]string{
@@ -177,7 +177,7 @@ func TestInfoShowsListeningPort(t *testing.T) {
 func TestInfoOfACrash(t *testing.T) {
 	g := newGopm(t)
 	g.script("crash", `echo "out of luck" >&2; exit 3`)
-	g.try("start", "./crash", "--restart-delay", "1h")
+	g.try(crashes("start", "./crash", "--restart-delay", "1h")...)
 	out := g.run("info", "crash")
 	contains(t, "info", out, "waiting", "last exit", "exited with code 3", "next restart", "out of luck", "command line", "at 10.0mb, 10 files")
 	if !regexp.MustCompile(`next restart +│ in (59m|1h)`).MatchString(out) {
@@ -189,7 +189,7 @@ func TestInfoOfAnAppThatRunsAgain(t *testing.T) {
 	g := newGopm(t)
 	g.script("once", `[ -e ran ] || { touch ran; echo "first words" >&2; exit 9; }; exec sleep 1000`)
 	g.try("start", "./once", "--min-uptime", "100ms")
-	g.awaitStatus("once", "online")
+	g.await("once", "a restart", func(e entry) bool { return e.Env.Restarts == 1 && e.Env.Status == "online" })
 	contains(t, "info", g.run("info", "once"), "exited with code 9", "first words")
 }
 

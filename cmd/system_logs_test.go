@@ -325,7 +325,7 @@ func TestLogsTargets(t *testing.T) {
 func TestControlCharactersOfAProgramAreHarmless(t *testing.T) {
 	g := newGopm(t)
 	g.script("evil", `printf 'a\033]0;title\007b\n' >&2; exit 1`)
-	r := g.try("start", "./evil")
+	r := g.try(crashes("start", "./evil")...)
 	lacks(t, "start", r.err, "\x1b", "\x07")
 	lacks(t, "info", g.run("info", "evil"), "\x1b", "\x07")
 }

@@ -11,13 +11,24 @@ import (
 // quick shortens the wait of start: an app counts as up after 100 ms, the least that is allowed.
 const quick = `"min_uptime": "100ms"`
 
+// crashes is for the start of a program that ends at once: however busy the machine
+// is, that is before its min_uptime. slowly is the same as a field.
+func crashes(args ...string) []string {
+	return append(args, "--min-uptime", "30s", "--wait", "30s")
+}
+
+const slowly = `"min_uptime": "30s"`
+
 // eco writes an ecosystem file of apps, each a script "run" with some fields.
 func (g *gopm) eco(name string, apps ...string) string {
 	g.Helper()
 	g.sleeper("run")
 	var all []string
 	for _, a := range apps {
-		all = append(all, fmt.Sprintf(`    {"script": "run", %s, %s}`, quick, a))
+		if !strings.Contains(a, "min_uptime") {
+			a = quick + ", " + a
+		}
+		all = append(all, fmt.Sprintf(`    {"script": "run", %s}`, a))
 	}
 	return g.file(name, "{\n  \"apps\": [\n"+strings.Join(all, ",\n")+"\n  ]\n}\n")
 }
@@ -132,7 +143,7 @@ func TestInstancesSayThatTheyShareNoPort(t *testing.T) {
 
 func TestStartFileStartsStoppedAndErroredApps(t *testing.T) {
 	g := newGopm(t)
-	g.eco("eco.json", `"name": "a"`, `"name": "broken", "max_restarts": 1`)
+	g.eco("eco.json", `"name": "a"`, `"name": "broken", "max_restarts": 1, "min_uptime": "3s"`)
 	g.script("run", `[ "$name" = broken ] && [ ! -e repaired ] && exit 1; exec sleep 1000`)
 	g.fail(1, []string{"broken"}, "start", "eco.json")
 	g.awaitStatus("broken", "errored")

@@ -65,7 +65,7 @@ func someApps(t *testing.T) *gopm {
 	g.script("crash", "exit 3")
 	g.eco("a-file-with-a-rather-long-name.json", `"name": "storefront"`, `"name": "payments", "namespace": "backoffice"`)
 	g.run("start", "a-file-with-a-rather-long-name.json")
-	g.try("start", "./crash", "--restart-delay", "1h", "--name", "waits")
+	g.try(crashes("start", "./crash", "--restart-delay", "1h", "--name", "waits")...)
 	return g
 }
 
@@ -109,9 +109,9 @@ func TestTerminalColours(t *testing.T) {
 
 func TestTerminalProgress(t *testing.T) {
 	g := newGopm(t)
-	g.eco("eco.json", `"name": "good"`, `"name": "bad", "args": ["bad"]`)
+	g.eco("eco.json", `"name": "good"`, `"name": "bad", "args": ["bad"], `+slowly)
 	g.script("run", `[ "$1" = bad ] && exit 4; exec sleep 1000`)
-	text := newScreen(g, 120, "gopm start eco.json; echo code $?").capture()
+	text := newScreen(g, 120, "gopm start eco.json --wait 30s; echo code $?").capture()
 	contains(t, "start on a terminal", text, "good:0 online", "bad:0 failed", "code 1")
 }
 

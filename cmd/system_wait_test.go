@@ -11,7 +11,7 @@ import (
 func TestStartShowsWhyAnAppCrashed(t *testing.T) {
 	g := newGopm(t)
 	g.script("crash", `echo "going up"; echo "cannot open the database" >&2; exit 3`)
-	r := g.fail(1, []string{"crash:0 failed", "exited with code 3", "cannot open the database", "going up"}, "start", "./crash")
+	r := g.fail(1, []string{"crash:0 failed", "exited with code 3", "cannot open the database", "going up"}, crashes("start", "./crash")...)
 	if err, out := strings.Index(r.err, "cannot open"), strings.Index(r.err, "going up"); err > out {
 		t.Errorf("want stderr first:\n%s", r.err)
 	}
@@ -24,7 +24,7 @@ func TestStartShowsWhyAnAppCrashed(t *testing.T) {
 func TestStartNamesTheSignal(t *testing.T) {
 	g := newGopm(t)
 	g.script("suicide", `kill -SEGV $$`)
-	g.fail(1, []string{"SIGSEGV", "it wrote nothing"}, "start", "./suicide")
+	g.fail(1, []string{"SIGSEGV", "it wrote nothing"}, crashes("start", "./suicide")...)
 	e := g.await("suicide", "a signal", func(e entry) bool { return e.Env.ExitSignal == "SIGSEGV" })
 	if e.Env.ExitCode != nil {
 		t.Errorf("death by signal is no code: %v", e)
@@ -36,33 +36,33 @@ func TestStartShowsOnlyThisRunsOutput(t *testing.T) {
 	g.script("flip", `[ -e broken ] && { echo new trouble >&2; exit 1; }; echo old words >&2; exec sleep 1000`)
 	g.run("start", "./flip", "--min-uptime", "100ms")
 	g.file("broken", "")
-	r := g.fail(1, []string{"new trouble"}, "restart", "flip")
+	r := g.fail(1, []string{"new trouble"}, crashes("restart", "flip")...)
 	lacks(t, "restart", r.err, "old words")
 }
 
 func TestEndedAsItShouldIsSuccess(t *testing.T) {
 	g := newGopm(t)
 	g.script("job", "echo done; exit 0")
-	g.run("start", "./job", "--no-autorestart")
+	g.run(crashes("start", "./job", "--no-autorestart")...)
 	if e := g.app("job"); e.Env.Status != "stopped" || e.Env.ExitCode == nil || *e.Env.ExitCode != 0 {
 		t.Error(e)
 	}
 	g.script("seven", "exit 7")
-	g.run("start", "./seven", "--stop-exit-codes", "7,8")
-	g.fail(1, []string{"code 7"}, "start", "./seven", "--no-autorestart", "--name", "wrong")
+	g.run(crashes("start", "./seven", "--stop-exit-codes", "7,8")...)
+	g.fail(1, []string{"code 7"}, crashes("start", "./seven", "--no-autorestart", "--name", "wrong")...)
 }
 
 func TestExitZeroUnderAutorestartIsAFailedStart(t *testing.T) {
 	g := newGopm(t)
 	g.script("quits", "exit 0")
-	g.fail(1, []string{"quits", "code 0"}, "start", "./quits")
+	g.fail(1, []string{"quits", "code 0"}, crashes("start", "./quits")...)
 }
 
 // A program that kills itself has not exited with code 0.
 func TestSignalIsNoStopExitCode(t *testing.T) {
 	g := newGopm(t)
 	g.script("killed", `kill -KILL $$`)
-	g.fail(1, []string{"SIGKILL"}, "start", "./killed", "--stop-exit-codes", "0")
+	g.fail(1, []string{"SIGKILL"}, crashes("start", "./killed", "--stop-exit-codes", "0")...)
 	g.await("killed", "restarts", func(e entry) bool { return e.Env.Restarts > 0 })
 }
 
@@ -131,9 +131,9 @@ func TestInterruptedStartLeavesTheApps(t *testing.T) {
 
 func TestOneFailureOfSeveralIsTold(t *testing.T) {
 	g := newGopm(t)
-	g.eco("eco.json", `"name": "good"`, `"name": "bad", "args": ["bad"]`)
+	g.eco("eco.json", `"name": "good"`, `"name": "bad", "args": ["bad"], `+slowly)
 	g.script("run", `[ "$1" = bad ] && { echo "no luck" >&2; exit 4; }; exec sleep 1000`)
-	r := g.fail(1, []string{"bad:0 failed", "no luck"}, "start", "eco.json")
+	r := g.fail(1, []string{"bad:0 failed", "no luck"}, "start", "eco.json", "--wait", "30s")
 	lacks(t, "stderr", r.err, "good")
 	if e := g.app("good"); e.Env.Status != "online" {
 		t.Error(e)
