@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -126,17 +127,18 @@ type appointment struct {
 // was missed, because the machine slept, is made up for once.
 func (g agenda) due(apps []*app, now time.Time) (due []*app, next time.Duration) {
 	next = janitorNap
+	before := maps.Clone(g)
+	clear(g) // of apps that are gone
 	for _, a := range apps {
 		name, interval := a.spec.Name, a.spec.Logs.RotateInterval
 		if interval == "" {
-			delete(g, name)
 			continue
 		}
 		schedule, err := ecosystem.ParseSchedule(interval)
 		if err != nil {
 			continue // a file with that is refused
 		}
-		p := g[name]
+		p := before[name]
 		switch {
 		case p.interval != interval:
 			p = appointment{interval, schedule.Next(now)}

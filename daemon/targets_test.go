@@ -115,4 +115,9 @@ func TestAgenda(t *testing.T) {
 	if due, _ := g.due(apps, at(10, 30, 0)); len(due) != 1 {
 		t.Error("a changed schedule is not kept")
 	}
+	// An app that was deleted and comes again much later is planned anew, too.
+	g.due(nil, at(10, 40, 0))
+	if due, _ := g.due(apps, at(23, 0, 0)); len(due) != 0 || len(g) != 1 {
+		t.Errorf("an app that came again is due at once; %d are planned", len(g))
+	}
 }
