@@ -60,6 +60,9 @@ func TestLogOptions(t *testing.T) {
 	g.holds(logs+"/merged-out.log", "out of 0", "out of 1")
 	g.holds(logs+"/merged-error.log", "err of 0", "err of 1")
 	g.holds(logs+"/slow.log", "out of 0", "err of 0")
+	if text := g.run("logs", "slow", "--nostream", "--raw"); text != "out of 0\nerr of 0\n" && text != "err of 0\nout of 0\n" {
+		t.Errorf("logs of what is only in log_file: %q", text)
+	}
 	data, err := os.ReadFile(logs + "/json-error.log")
 	must(t, err)
 	var line struct {

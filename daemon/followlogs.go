@@ -166,7 +166,14 @@ func (f *logFollower) isDown() bool {
 }
 
 func logSource(in *instance, s *logs.Stream) api.LogSource {
-	src := api.LogSource{App: in.name, ID: in.id, Err: s == in.err, Path: s.Stats().Path}
+	out, err := in.out.Stats(), in.err.Stats()
+	src := api.LogSource{App: in.name, ID: in.id, Err: s == in.err, Path: out.Path}
+	switch {
+	case out.Also != "" && (out.Path == "" || err.Path == ""):
+		src.Path = out.Also // all there is; both streams share it, and it is shown once
+	case src.Err:
+		src.Path = err.Path
+	}
 	if a := in.app.Load(); a != nil {
 		src.Layout = a.spec.Logs.DateFormat
 	}
