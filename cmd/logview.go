@@ -29,6 +29,7 @@ type logView struct {
 type logPlace struct {
 	reader *logs.Follower
 	index  int
+	same   int // 1 + the place that shows its file, or 0
 }
 
 func newLogView(c *cli, o logOptions, q logs.Query, what string) *logView {
@@ -43,6 +44,9 @@ func (v *logView) event(ctx context.Context, e api.LogEvent) error {
 		}
 	}
 	for _, i := range e.Grown {
+		if i < len(v.places) && v.places[i].same > 0 {
+			i = v.places[i].same - 1
+		}
 		if i >= len(v.places) || v.places[i].reader == nil {
 			continue
 		}
@@ -65,7 +69,11 @@ func (v *logView) open(ctx context.Context, found []api.LogSource) error {
 	var shown []logs.Source
 	at := len(v.places)
 	for _, s := range found {
-		place := logPlace{index: -1}
+		place := logPlace{index: -1, same: s.Same}
+		if s.Same > 0 {
+			v.places = append(v.places, place)
+			continue
+		}
 		if s.Err && !v.options.onlyOut || !s.Err && !v.options.onlyErr {
 			place.index = len(shown)
 			shown = append(shown, source(s))
@@ -74,6 +82,9 @@ func (v *logView) open(ctx context.Context, found []api.LogSource) error {
 	}
 	v.line.known(shown)
 	v.header()
+	if len(shown) == 0 {
+		return nil
+	}
 	reader, err := logs.Search(ctx, shown, v.query, v.trouble, v.line.print)
 	if err != nil {
 		return err

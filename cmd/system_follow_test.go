@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 )
@@ -181,5 +182,52 @@ func TestLogsOfAFolderThatVanishes(t *testing.T) {
 	must(t, os.Remove(out))
 	g.file("word", "third\n")
 	f.says("third\n")
+	f.end()
+}
+
+// Instances that share a file: lines were shown only when the first instance wrote,
+// too, and those that came by scale made every line come twice.
+func TestLogsFollowsAFileOfSeveralInstances(t *testing.T) {
+	g := newGopm(t)
+	g.script("say", `i=$NODE_APP_INSTANCE; echo "$i ready"; while :; do [ -e go$i ] && { rm go$i; echo "$i out"; echo "$i err" >&2; }; sleep 0.02; done`)
+	g.file("eco.json", `{"name": "a", "script": "./say", "instances": 2, "exec_mode": "fork", "merge_logs": true, `+quick+`}`)
+	g.run("start", "eco.json")
+	f := g.follow("--raw")
+	f.says("0 ready\n")
+	f.says("1 ready\n")
+	g.file("go1", "")
+	f.says("1 out\n")
+	f.says("1 err\n")
+	g.run("scale", "a", "3")
+	f.says("2 ready\n")
+	for _, i := range []string{"0", "2"} {
+		g.file("go"+i, "")
+		f.says(i + " out\n")
+		f.says(i + " err\n")
+	}
+	f.end()
+	for _, line := range []string{"0 ready", "1 ready", "2 ready", "1 out", "1 err", "0 out", "0 err", "2 out", "2 err"} {
+		if n := strings.Count(f.text(), line+"\n"); n != 1 {
+			t.Errorf("%q came %d times:\n%s", line, n, f.text())
+		}
+	}
+}
+
+// An app that is given other log files goes on being followed.
+func TestLogsFollowsAnAppToOtherFiles(t *testing.T) {
+	g := newGopm(t)
+	g.script("tick", `echo "$WORD begins"; while :; do echo $WORD; sleep 0.02; done`)
+	eco := func(word, file string) {
+		g.file("eco.json", `{"name": "a", "script": "./tick", "out_file": "`+file+`", "env": {"WORD": "`+word+`"}, `+quick+`}`)
+		g.run("start", "eco.json")
+	}
+	eco("one", "1.log")
+	f := g.follow("a", "--raw", "--lines", "1000")
+	f.says("one\n")
+	eco("two", "2.log")
+	f.says("two begins\n")
+	f.says("two\n")
+	eco("three", "1.log")
+	f.says("three begins\n")
 	f.end()
 }

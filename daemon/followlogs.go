@@ -17,24 +17,31 @@ type logFollower struct {
 	*Daemon
 	r     *http.Request
 	send  func(any) error
-	next  int // the position of the next source
-	known map[*instance]place
+	next  int                     // the position of the next source
+	known map[*instance]*[2]place // of stdout and stderr
 	at    map[*logs.Stream]int
+	files map[place]*users
 }
 
-// place is the positions of an instance's sources.
-type place struct{ out, err int }
+// place is a file that a stream writes; some are several streams'.
+type place struct {
+	path string
+	err  bool
+}
+
+// users is who shows a file, and how many streams write it.
+type users struct{ at, count int }
 
 // followLogs sends the targets' log files, then which of them have grown, and the
 // files of instances that come to belong to the targets later.
 func (d *Daemon) followLogs(r *http.Request, send func(any) error) error {
-	f := &logFollower{Daemon: d, r: r, send: send, known: map[*instance]place{}, at: map[*logs.Stream]int{}}
+	f := &logFollower{Daemon: d, r: r, send: send, known: map[*instance]*[2]place{}, at: map[*logs.Stream]int{}, files: map[place]*users{}}
 	if r.URL.Query().Get("follow") == "" {
 		picked, err := d.targeted(r)
 		if err != nil {
 			return err
 		}
-		return send(api.LogEvent{Sources: f.add(picked)})
+		return send(f.add(picked))
 	}
 	seq, err := d.feed.join()
 	if err != nil {
@@ -47,7 +54,7 @@ func (d *Daemon) followLogs(r *http.Request, send func(any) error) error {
 	if err != nil {
 		return err
 	}
-	if err := send(api.LogEvent{Sources: f.add(picked)}); err != nil {
+	if err := send(f.add(picked)); err != nil {
 		return err
 	}
 	return f.follow(seq, changes)
@@ -72,11 +79,14 @@ func (f *logFollower) follow(seq uint64, changes *follower) error {
 		case <-changes.wake:
 			changes.take()
 		}
-		e, gone := f.look()
+		if err := f.tell(api.LogEvent{Grown: f.left()}); err != nil {
+			return err
+		}
+		e := f.look()
 		if closing == nil && f.isDown() {
 			return f.send(api.LogEvent{Grown: f.all()})
 		}
-		if err := f.tell(e); err != nil || gone {
+		if err := f.tell(e); err != nil || e.Gone {
 			return err
 		}
 	}
@@ -98,42 +108,67 @@ func (f *logFollower) tell(e api.LogEvent) error {
 	return nil
 }
 
-// look finds instances that have come and those that have gone. gone: all of them.
-func (f *logFollower) look() (e api.LogEvent, gone bool) {
-	for in, at := range f.known {
-		if in.app.Load() != nil {
-			continue
+// left finds files that are written no more, because their instance is gone or
+// writes others now, and says where they are: something may still have come.
+func (f *logFollower) left() (at []int) {
+	for in, places := range f.known {
+		gone := in.app.Load() == nil
+		for i, s := range []*logs.Stream{in.out, in.err} {
+			if !gone && s.Stats().Path == places[i].path {
+				continue
+			}
+			_ = s.Flush(f.r.Context()) // an error: it is closed, and so in its file
+			at = append(at, f.at[s])
+			delete(f.at, s)
+			if u := f.files[places[i]]; u.count > 1 {
+				u.count--
+			} else {
+				delete(f.files, places[i])
+			}
 		}
-		_ = in.out.Flush(f.r.Context()) // an error: it is closed, and so in its file
-		_ = in.err.Flush(f.r.Context())
-		e.Grown = append(e.Grown, at.out, at.err)
-		delete(f.known, in)
-		delete(f.at, in.out)
-		delete(f.at, in.err)
+		if gone {
+			delete(f.known, in)
+		}
 	}
-	picked, err := f.targeted(f.r)
-	if err == nil {
-		e.Sources = f.add(picked)
-	}
-	e.Gone = len(f.known) == 0 && len(f.r.URL.Query()["target"]) > 0
-	return e, e.Gone
+	return at
 }
 
-// add is the log files of instances that aren't known yet.
-func (f *logFollower) add(picked []*instance) (found []api.LogSource) {
+// look finds files that have come, and says whether nothing is left to follow.
+func (f *logFollower) look() (e api.LogEvent) {
+	if picked, err := f.targeted(f.r); err == nil {
+		e = f.add(picked)
+	}
+	e.Gone = len(f.known) == 0 && len(f.r.URL.Query()["target"]) > 0
+	return e
+}
+
+// add tells of the log files that aren't known yet. Into one that is, something may
+// have come from a stream that wasn't.
+func (f *logFollower) add(picked []*instance) (e api.LogEvent) {
 	for _, in := range picked {
-		if _, known := f.known[in]; known {
-			continue
+		if f.known[in] == nil {
+			f.known[in] = &[2]place{}
 		}
-		f.known[in] = place{f.next, f.next + 1}
-		for _, s := range []*logs.Stream{in.out, in.err} {
+		for i, s := range []*logs.Stream{in.out, in.err} {
+			if _, known := f.at[s]; known {
+				continue
+			}
 			_ = s.Flush(f.r.Context())
-			f.at[s] = f.next
+			src := logSource(in, s)
+			p := place{src.Path, src.Err}
+			if u := f.files[p]; u != nil {
+				u.count++
+				src.Same = u.at + 1
+				e.Grown = append(e.Grown, u.at)
+			} else {
+				f.files[p] = &users{f.next, 1}
+			}
+			f.known[in][i], f.at[s] = p, f.next
 			f.next++
-			found = append(found, logSource(in, s))
+			e.Sources = append(e.Sources, src)
 		}
 	}
-	return found
+	return e
 }
 
 // positions says where in the list of sources the streams are that it has.

@@ -30,7 +30,8 @@ type Follower struct {
 type reading struct {
 	source  *Source
 	path    string
-	skip    bool // another source shows this file
+	skip    bool     // there is nothing to read
+	same    *reading // shows this file, too
 	file    *os.File
 	id      fileID
 	off     int64
@@ -50,6 +51,9 @@ type partial struct {
 // read is told to trouble and tried again at the next call; the error is show's.
 func (f *Follower) Read(source int, show func(Line) error) error {
 	t := f.readings[source]
+	if t.same != nil {
+		t = t.same
+	}
 	for !t.skip {
 		if t.file == nil {
 			ok, err := f.next(t, show)
@@ -92,18 +96,17 @@ func (t *reading) close() {
 }
 
 // open opens the newest file and remembers its end: from there it is followed.
-func (t *reading) open(seen map[fileID]bool) error {
+func (t *reading) open(seen map[fileID]*reading) error {
 	file, st, err := openLog(t.path)
 	if err != nil || file == nil {
 		return err
 	}
 	t.file, t.id, t.off = file, idOf(st), st.Size
-	if seen[t.id] {
-		t.skip = true
+	if t.same = seen[t.id]; t.same != nil {
 		t.close()
 		return nil
 	}
-	seen[t.id] = true
+	seen[t.id] = t
 	return nil
 }
 

@@ -153,6 +153,10 @@ func TestTailShowsASharedFileOnce(t *testing.T) {
 	if got := read(t, f, 1); got != nil {
 		t.Errorf("second source %q", got)
 	}
+	appendTo(t, path, "z\n") // by the second one, while the first is silent
+	if got := read(t, f, 1); !slices.Equal(got, []string{"z"}) {
+		t.Errorf("second source alone %q", got)
+	}
 }
 
 func read(t testing.TB, f *Follower, source int) (all []string) {

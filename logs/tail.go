@@ -53,7 +53,7 @@ func (q *Query) after(t time.Time) bool { return !q.Until.IsZero() && t.After(q.
 // once, and doesn't hurt the others. The error is show's, or that of ctx.
 func Search(ctx context.Context, sources []Source, q Query, trouble func(error), show func(Line) error) (*Follower, error) {
 	f := &Follower{ctx: ctx, now: time.Now, buf: make([]byte, maxLine+1), trouble: once(trouble), match: newMatcher(q.Match)}
-	seen := map[fileID]bool{}
+	seen := map[fileID]*reading{}
 	for i := range sources {
 		t := &reading{source: &sources[i], path: realPath(sources[i].Path)}
 		f.readings = append(f.readings, t)
@@ -88,7 +88,7 @@ func (f *Follower) search(q Query, show func(Line) error) error {
 	folders := map[string][]string{}
 	var all []*trail
 	for _, t := range f.readings {
-		if t.skip {
+		if t.skip || t.same != nil {
 			continue
 		}
 		dir := filepath.Dir(t.path)

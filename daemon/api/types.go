@@ -263,6 +263,7 @@ type LogSource struct {
 	Err    bool       `json:"err,omitempty"`
 	Path   string     `json:"path"`
 	Layout string     `json:"layout,omitempty"` // log_date_format
+	Same   int        `json:"same,omitempty"`   // 1 + the position of an earlier source that is this file; it shows both
 	Index  []LogIndex `json:"index,omitempty"`
 }
 
