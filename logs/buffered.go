@@ -224,7 +224,7 @@ func (s *Stream) addBack(home *Pump, t Target, o []opened) error {
 		closeTargets(o)
 		return err
 	}
-	b.size = pipeSize(b.fd)
+	b.inflow = newInflow(b.fd)
 	begun, e := home.doWithin(manageWait, func() { err = home.adopt(b, t, o) })
 	switch {
 	case e == nil && err == nil:

@@ -15,9 +15,9 @@ const restCap = 512 << 10
 func (p *Pump) copyStep(s *Stream) (int, state) {
 	o := &s.outs[0]
 	held := copy(p.buf, s.frame.held)
-	n, err := retryInt(func() (int, error) { return unix.Read(s.fd, p.buf[held:min(len(p.buf), held+pipeChunk)]) })
+	n, err := retryInt(func() (int, error) { return unix.Read(s.source(), p.buf[held:min(len(p.buf), held+pipeChunk)]) })
 	if err != nil || n <= 0 {
-		return 0, pipeEmpty
+		return 0, s.dry()
 	}
 	s.frame.held, s.frame.behind = nil, false
 	data := p.skipDropped(s, o, p.buf[:held+n])
@@ -30,7 +30,7 @@ func (p *Pump) copyStep(s *Stream) (int, state) {
 	case p.mustWait(o.sink):
 		return n, sinkFull
 	case n < pipeChunk:
-		return n, pipeEmpty
+		return n, s.dry()
 	}
 	return n, pipeMore
 }

@@ -31,7 +31,8 @@ func (p *Pump) turn(s *Stream) (moved int, st state) {
 			break
 		}
 	}
-	s.taken += int64(moved)
+	s.inflow.taken += int64(moved)
+	s.inflow.moved(moved)
 	p.settle(s, moved > 0)
 	return moved, st
 }
@@ -52,7 +53,7 @@ func (p *Pump) settle(s *Stream, moved bool) {
 // empty moves what is in the pipe now, and what was held back for the end of a
 // line; false: the FIFO or terminal takes no more.
 func (p *Pump) empty(s *Stream) bool {
-	for left := waiting(s.fd); left > 0 || s.frame.behind; {
+	for left := s.waiting(); left > 0 || s.frame.behind; {
 		n, st := p.turn(s)
 		left -= n
 		if st == sinkFull {
@@ -85,11 +86,18 @@ func (p *Pump) step(s *Stream) (int, state) {
 	if p.gate(s, o) {
 		return 0, sinkFull
 	}
-	k := o.sink
-	if s.front == nil && k.spliced() && o.refused == nil && k.trouble.err == nil && len(k.rest) == 0 && !o.skip && len(s.frame.held) == 0 {
+	if s.direct() {
 		return p.spliceStep(s)
 	}
 	return p.copyStep(s)
+}
+
+// direct says that a stream's bytes go into its file as they come, and the file takes them.
+func (s *Stream) direct() bool {
+	o := &s.outs[0]
+	k := o.sink
+	return !s.framed() && s.front == nil && k.spliced() && o.refused == nil && k.trouble.err == nil &&
+		len(k.rest) == 0 && !o.skip && len(s.frame.held) == 0
 }
 
 // gate looks whether an outlet takes something now. If not, its refused says why,
@@ -128,43 +136,54 @@ func (p *Pump) mustWait(k *sink) bool {
 	return !k.trouble.full.IsZero() && p.waitsFor(k)
 }
 
+// room says how much of what comes next may go into the stream's file; 0: nothing
+// now, for a reason that the state tells.
+func (p *Pump) room(s *Stream) (want int, st state) {
+	k := s.outs[0].sink
+	l := k.limit(p.now())
+	if l.free(k.off, pipeChunk) {
+		return pipeChunk, pipeMore
+	}
+	next, err := p.peeker.peek(s.source(), p.buf)
+	if err != nil && err != unix.EAGAIN {
+		k.share() // a sandbox without tee
+		return 0, pipeMore
+	}
+	if len(next) == 0 {
+		return 0, s.dry()
+	}
+	n, rotate := l.plan(k.off, k.midline(), next)
+	if rotate {
+		p.rotate(k) // if it fails, the limit is off for a second
+		return 0, pipeMore
+	}
+	return n, pipeMore
+}
+
 // spliceStep moves a piece inside the kernel: consuming and writing are one
 // system call, so no kill can lose or double a byte.
 func (p *Pump) spliceStep(s *Stream) (int, state) {
-	k := s.outs[0].sink
-	want := pipeChunk
-	if l := k.limit(p.now()); !l.free(k.off, pipeChunk) {
-		next, err := p.peeker.peek(s.fd, p.buf)
-		if err != nil && err != unix.EAGAIN {
-			k.share() // a sandbox without tee
-			return p.copyStep(s)
-		}
-		if len(next) == 0 {
-			return 0, pipeEmpty
-		}
-		n, rotate := l.plan(k.off, k.midline(), next)
-		if rotate {
-			p.rotate(k) // if it fails, the limit is off for a second
-			return 0, pipeMore
-		}
-		want = n
+	want, st := p.room(s)
+	if want == 0 {
+		return 0, st
 	}
+	k := s.outs[0].sink
 	var off *int64
 	if k.kind == kindFile {
 		off = &k.off
 	}
-	n, err := unix.Splice(s.fd, nil, k.fd, off, want, unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
+	n, err := unix.Splice(s.source(), nil, k.fd, off, want, unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
 	switch {
 	case err == unix.EINTR:
 		return 0, pipeMore
 	case err == unix.EAGAIN, err == nil && n == 0:
-		return 0, pipeEmpty
+		return 0, s.dry()
 	case err != nil:
 		if !fileRefuses(err) {
 			k.share() // this file system or sandbox can't splice
 		}
 		return p.copyStep(s)
-	case int(n) < want:
+	case int(n) < want && !s.inflow.left:
 		return int(n), pipeEmpty // most likely; if not, arming tells at once
 	}
 	return int(n), pipeMore

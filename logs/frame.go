@@ -85,15 +85,15 @@ func (p *Pump) frameStep(s *Stream) (int, state) {
 		return 0, pipeMore
 	}
 	held := copy(p.buf, f.held)
-	n, _ := retryInt(func() (int, error) { return unix.Read(s.fd, p.buf[held:held+pipeChunk]) })
+	n, _ := retryInt(func() (int, error) { return unix.Read(s.source(), p.buf[held:held+pipeChunk]) })
 	if n = max(n, 0); n == 0 && !f.behind {
-		return 0, pipeEmpty
+		return 0, s.dry()
 	}
 	switch blocked := p.frame(s, p.buf[:held+n], held); {
 	case blocked:
 		return n, sinkFull
 	case n < pipeChunk && !f.behind:
-		return n, pipeEmpty
+		return n, s.dry()
 	}
 	return n, pipeMore
 }
@@ -120,7 +120,7 @@ func (p *Pump) frame(s *Stream, data []byte, old int) (blocked bool) {
 			break
 		}
 	}
-	s.taken += int64(made - done)
+	s.inflow.taken += int64(made - done)
 	f.behind = blocked && done < len(data)
 	f.hold(data[done:], began)
 	p.keepOut(out)
@@ -142,7 +142,7 @@ func (p *Pump) endLine(s *Stream, whole bool) {
 		return
 	}
 	out := f.end(p.out[:0], f.held[:n], f.since)
-	s.taken += int64(len(out) - n)
+	s.inflow.taken += int64(len(out) - n)
 	f.hold(append([]byte(nil), f.held[n:]...), p.now())
 	p.send(s, out)
 	p.keepOut(out)

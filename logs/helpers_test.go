@@ -44,6 +44,10 @@ func TestMain(m *testing.M) {
 		os.Exit(diskChild())
 	case "filesize":
 		os.Exit(fileSizeChild())
+	case "floodlimit":
+		os.Exit(floodLimitChild())
+	case "adopter":
+		os.Exit(adopterChild())
 	}
 }
 

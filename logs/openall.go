@@ -3,6 +3,8 @@ package logs
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"runtime"
 	"sync"
 
@@ -31,7 +33,7 @@ func (p *Pump) OpenAll(targets []Target) (streams []*Stream, bad int, err error)
 		from := w * len(all) / workers
 		wg.Go(func() { // ends with its part; waited for below
 			for i := range part {
-				part[i] = p.prepare(targets[from+i])
+				part[i] = p.create(targets[from+i])
 				if part[i].err != nil {
 					return
 				}
@@ -39,6 +41,33 @@ func (p *Pump) OpenAll(targets []Target) (streams []*Stream, bad int, err error)
 		})
 	}
 	wg.Wait()
+	return p.openPrepared(all)
+}
+
+// Adopt goes on with the pipe of a stream whose daemon was killed, and with its
+// basin (see flood.go; nil if it had none), the bytes of which come first. The
+// stream has descriptors of its own.
+func (p *Pump) Adopt(t Target, pipe, second *os.File) (*Stream, error) {
+	fd, err := reopen(int(pipe.Fd()), unix.O_RDWR|unix.O_NONBLOCK)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the pipe of log %s: %w", t.Path, err)
+	}
+	o := p.prepare(t, fd)
+	if in := &o.stream.inflow; o.err == nil && second != nil {
+		if in.basin, err = reopen(int(second.Fd()), unix.O_RDWR|unix.O_NONBLOCK); err != nil {
+			o.err = fmt.Errorf("cannot open the second pipe of log %s: %w", t.Path, err)
+		}
+		in.left = err == nil
+	}
+	all, _, err := p.openPrepared([]opening{o})
+	if err != nil {
+		return nil, err
+	}
+	return all[0], nil
+}
+
+// openPrepared has the pump take the streams, all or none.
+func (p *Pump) openPrepared(all []opening) (streams []*Stream, bad int, err error) {
 	bad, err = firstError(all)
 	if err == nil {
 		if e := p.do(context.Background(), func() { bad, err = p.adoptAll(all) }); e != nil {
@@ -69,20 +98,22 @@ func firstError(all []opening) (int, error) {
 	return 0, nil
 }
 
-// prepare does what needs no knowledge of the other streams.
-func (p *Pump) prepare(t Target) opening {
+// create makes a stream with a new pipe.
+func (p *Pump) create(t Target) opening {
 	fd, err := newPipe(t.UID, t.GID)
 	if err != nil {
 		return opening{err: err}
 	}
-	o := opening{stream: &Stream{pump: p, fd: fd, size: pipeSize(fd)}, target: t, queued: t.Buffered}
+	return p.prepare(t, fd)
+}
+
+// prepare does what needs no knowledge of the other streams.
+func (p *Pump) prepare(t Target, fd int) (o opening) {
+	o = opening{stream: &Stream{pump: p, fd: fd, inflow: newInflow(fd)}, target: t, queued: t.Buffered}
 	if t.Buffered {
 		return o
 	}
-	if o.files, err = openTargets(t); err != nil {
-		unix.Close(fd)
-		return opening{err: err}
-	}
+	o.files, o.err = openTargets(t)
 	return o
 }
 
@@ -135,6 +166,7 @@ func (o opening) discard() {
 		return
 	}
 	closeTargets(o.files)
+	o.stream.closeBasin()
 	if o.stream.fd >= 0 { // drop has closed those that were adopted
 		unix.Close(o.stream.fd)
 	}

@@ -47,6 +47,8 @@ type Pump struct {
 type scratch struct {
 	buf []byte // for what is read
 	out []byte // for lines as they are to be written
+
+	loads []load // of a round
 }
 
 // queue is the streams that aren't armed in the poller, and those that wait for Grown.
@@ -55,6 +57,7 @@ type queue struct {
 	drained []*Stream // had bytes; to be armed after the pause
 	owing   []*Stream // have grown since Grown was last called
 	holding []*Stream // have the beginning of a line, for age
+	basins  []*Stream // have a basin, for ebb
 }
 
 // NewPump starts the pump's goroutine. log is for the daemon's log (rate limited here).
@@ -126,10 +129,16 @@ func (p *Pump) adopt(s *Stream, t Target, o []opened) error {
 }
 
 func (p *Pump) watch(s *Stream) error {
-	if err := p.poll.add(s.fd); err != nil {
+	flooded := s.inflow.basin >= 0 // it is adopted; to be armed when that is empty
+	if err := p.poll.add(s.fd, !flooded); err != nil {
 		return err
 	}
 	p.streams[int32(s.fd)] = s
+	if flooded {
+		s.inflow.used = p.now()
+		p.queue.basins = append(p.queue.basins, s)
+		p.queue.ready = append(p.queue.ready, s)
+	}
 	return nil
 }
 
@@ -166,7 +175,7 @@ func (p *Pump) run() {
 	fullest := 0
 	var waited time.Duration
 	for !p.closing {
-		slept, more := p.wait(p.age())
+		slept, more := p.wait(earlier(p.age(), p.ebb()))
 		waited += slept
 		p.commands()
 		eighths, stuck := p.round()
@@ -207,10 +216,7 @@ func (p *Pump) wait(due time.Time) (slept time.Duration, more bool) {
 		events = p.poll.soon()
 	}
 	if len(events) == 0 {
-		if told := p.fam.subs.grown.deadline(p.queue.owing); due.IsZero() || !told.IsZero() && told.Before(due) {
-			due = told
-		}
-		events = p.poll.wait(block, due)
+		events = p.poll.wait(block, earlier(due, p.fam.subs.grown.deadline(p.queue.owing)))
 	}
 	more = len(events) == len(p.poll.events)
 	for _, ev := range events {
@@ -243,25 +249,35 @@ func (p *Pump) commands() {
 // was, in eighths of its size, and whether no turn moved anything.
 func (p *Pump) round() (eighths int, stuck bool) {
 	ready := p.queue.ready
-	more := ready[:0]
-	stuck = true
+	rest := ready[:0]
 	for _, s := range ready {
-		if s.fd < 0 {
-			continue
+		if s.fd >= 0 && !p.floods(s) {
+			rest = append(rest, s)
 		}
-		n, state := p.turn(s)
-		eighths = max(eighths, 8*n/s.size)
+	}
+	p.flood()
+	p.queue.ready, stuck = rest[:0], true
+	ended := func(s *Stream, n int, st state) {
+		eighths = max(eighths, 8*n/s.inflow.size)
 		if n > 0 {
 			stuck = false
 		}
-		if state == pipeEmpty {
+		if st == pipeEmpty {
 			p.queue.drained = append(p.queue.drained, s)
 		} else {
-			more = append(more, s)
+			p.queue.ready = append(p.queue.ready, s)
 		}
 	}
-	clear(ready[len(more):])
-	p.queue.ready = more
+	for _, s := range rest {
+		n, st := p.turn(s)
+		ended(s, n, st)
+	}
+	for _, l := range p.loads {
+		ended(l.s, l.moved, l.st)
+	}
+	clear(p.loads)
+	p.loads = p.loads[:0]
+	clear(ready[len(p.queue.ready):])
 	return eighths, stuck
 }
 
@@ -308,6 +324,7 @@ func (p *Pump) drop(s *Stream) {
 	p.abandon(s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.closeBasin()
 	unix.Close(s.fd) // takes it out of the epoll, being the last descriptor of this description
 	s.fd = -1
 }

@@ -31,14 +31,13 @@ type Rotation struct {
 // Stream is one pipe and the file behind it; it outlives the processes that write.
 type Stream struct {
 	pump  *Pump
-	size  int     // what the pipe holds
 	front *Stream // of which this is the back; see buffered.go
 
 	// The pump's goroutine owns these.
 	target Target
 	outs   [2]outlet // the file, and the one of Also
 	frame  framer
-	taken  int64 // from the pipe
+	inflow inflow
 	told   telling
 
 	mu   sync.Mutex // guards what follows; the pump writes, anyone reads
@@ -257,7 +256,7 @@ func (s *Stream) publish() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.pub.Path, s.pub.Also, s.pub.Rotations = s.target.Path, s.target.Also, k.rotations
-	s.pub.Bytes, s.pub.Dropped = s.taken-s.outs[0].count.bytes, 0
+	s.pub.Bytes, s.pub.Dropped = s.inflow.taken-s.outs[0].count.bytes, 0
 	s.pub.Error, s.pub.DroppedSince = "", ""
 	for i := range s.outs {
 		o := &s.outs[i]
@@ -272,7 +271,7 @@ func (s *Stream) publish() {
 	}
 	s.idx, s.busy = &k.index, time.Time{}
 	s.end = Mark{}
-	if k.kind == kindFile && !k.append && !s.framed() {
+	if k.kind == kindFile && !k.append && !s.framed() && !s.inflow.left {
 		s.end = Mark{Inode: k.id.ino, Offset: k.off}
 	}
 }
