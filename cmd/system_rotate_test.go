@@ -153,3 +153,29 @@ func TestSharedAndSpecialLogTargets(t *testing.T) {
 	})
 	contains(t, "info", g.run("info", "full"), "/dev/full (", "dropped", "no space left")
 }
+
+// After reloadLogs nobody writes into the file that was moved away, which may be
+// compressed next: not the other instances either that shared it.
+func TestReloadLogsOfAFileOfSeveralInstances(t *testing.T) {
+	g := newGopm(t)
+	g.script("say", `i=$NODE_APP_INSTANCE; echo "$i ready"; while :; do [ -e go$i ] && { rm go$i; echo "$i out"; echo "$i err" >&2; }; sleep 0.02; done`)
+	g.file("eco.json", `{"name": "a", "script": "./say", "instances": 2, "exec_mode": "fork", "merge_logs": true, "error_file": "/dev/null", "log_file": "all.log", `+quick+`}`)
+	g.run("start", "eco.json")
+	files := []string{filepath.Join(g.home, "logs", "a-out.log"), filepath.Join(g.dir, "all.log")}
+	for _, file := range files {
+		g.fileSays(file, "0 ready")
+		g.fileSays(file, "1 ready")
+		must(t, os.Rename(file, file+".1"))
+	}
+	g.run("reloadLogs")
+	for _, i := range []string{"0", "1"} {
+		g.file("go"+i, "")
+		g.fileSays(files[0], i+" out\n")
+		g.fileSays(files[1], i+" err\n")
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file + ".1")
+		must(t, err)
+		lacks(t, file+".1", string(text), "out", "err")
+	}
+}

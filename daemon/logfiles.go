@@ -18,6 +18,9 @@ func (d *Daemon) flush(ctx context.Context, req api.Flush) (api.Flushed, error) 
 		return api.Flushed{}, err
 	}
 	done := eachLog(ctx, picked, func(s *logs.Stream, files []api.LogFile) error {
+		if len(files) == 0 {
+			return nil
+		}
 		for i := range files {
 			files[i].Bytes = sizeOf(files[i].Path)
 		}
@@ -77,16 +80,20 @@ func eachLog(ctx context.Context, picked []*instance, do func(*logs.Stream, []ap
 	for _, in := range picked {
 		for _, s := range []*logs.Stream{in.out, in.err} {
 			var files []api.LogFile
+			writes := false
 			for _, path := range []string{s.Stats().Path, s.Stats().Also} {
-				if !seen[path] && isLogFile(path) {
+				if !isLogFile(path) {
+					continue
+				}
+				if writes = true; !seen[path] {
 					seen[path] = true
 					files = append(files, api.LogFile{Path: path})
 				}
 			}
-			if len(files) == 0 || ctx.Err() != nil {
+			if !writes || ctx.Err() != nil {
 				continue
 			}
-			if err := do(s, files); err != nil {
+			if err := do(s, files); err != nil && len(files) > 0 { // else it was told with the stream before it
 				files[0].Error = err.Error()
 			}
 			done.Files = append(done.Files, files...)
