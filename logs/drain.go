@@ -167,15 +167,16 @@ func (p *Pump) spliceStep(s *Stream) (int, state) {
 	if want == 0 {
 		return 0, st
 	}
+	if p.floods(s) {
+		return p.floodStep(s, want)
+	}
 	k := s.outs[0].sink
 	var off *int64
 	if k.kind == kindFile {
 		off = &k.off
 	}
-	n, err := unix.Splice(s.source(), nil, k.fd, off, want, unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
+	n, err := splice(s.source(), k.fd, off, want)
 	switch {
-	case err == unix.EINTR:
-		return 0, pipeMore
 	case err == unix.EAGAIN, err == nil && n == 0:
 		return 0, s.dry()
 	case err != nil:
@@ -183,10 +184,10 @@ func (p *Pump) spliceStep(s *Stream) (int, state) {
 			k.share() // this file system or sandbox can't splice
 		}
 		return p.copyStep(s)
-	case int(n) < want && !s.inflow.left:
-		return int(n), pipeEmpty // most likely; if not, arming tells at once
+	case n < want && !s.inflow.left:
+		return n, pipeEmpty // most likely; if not, arming tells at once
 	}
-	return int(n), pipeMore
+	return n, pipeMore
 }
 
 // fileRefuses: a plain write would fail in the same way.

@@ -114,7 +114,7 @@ func TestBasinOnlyInAFlood(t *testing.T) {
 	}
 }
 
-// TestManyFloods: they are carried at the same time.
+// TestManyFloods: each takes its turn.
 func TestManyFloods(t *testing.T) {
 	t.Parallel()
 	const streams, each = 10, 40_000

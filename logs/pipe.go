@@ -67,6 +67,15 @@ func pipeSize(fd int) int {
 	return n
 }
 
+// splice moves at most n bytes out of a pipe, to a place in a file or to the end of
+// a pipe, and doesn't wait for them.
+func splice(from, to int, off *int64, n int) (int, error) {
+	return retryInt(func() (int, error) {
+		n, err := unix.Splice(from, nil, to, off, n, unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
+		return int(n), err
+	})
+}
+
 // peeker shows what is in a pipe without taking it: tee into a pipe of its own, and read that.
 type peeker struct{ r, w int }
 

@@ -47,8 +47,6 @@ type Pump struct {
 type scratch struct {
 	buf []byte // for what is read
 	out []byte // for lines as they are to be written
-
-	loads []load // of a round
 }
 
 // queue is the streams that aren't armed in the poller, and those that wait for Grown.
@@ -249,35 +247,25 @@ func (p *Pump) commands() {
 // was, in eighths of its size, and whether no turn moved anything.
 func (p *Pump) round() (eighths int, stuck bool) {
 	ready := p.queue.ready
-	rest := ready[:0]
+	more := ready[:0]
+	stuck = true
 	for _, s := range ready {
-		if s.fd >= 0 && !p.floods(s) {
-			rest = append(rest, s)
+		if s.fd < 0 {
+			continue
 		}
-	}
-	p.flood()
-	p.queue.ready, stuck = rest[:0], true
-	ended := func(s *Stream, n int, st state) {
+		n, state := p.turn(s)
 		eighths = max(eighths, 8*n/s.inflow.size)
 		if n > 0 {
 			stuck = false
 		}
-		if st == pipeEmpty {
+		if state == pipeEmpty {
 			p.queue.drained = append(p.queue.drained, s)
 		} else {
-			p.queue.ready = append(p.queue.ready, s)
+			more = append(more, s)
 		}
 	}
-	for _, s := range rest {
-		n, st := p.turn(s)
-		ended(s, n, st)
-	}
-	for _, l := range p.loads {
-		ended(l.s, l.moved, l.st)
-	}
-	clear(p.loads)
-	p.loads = p.loads[:0]
-	clear(ready[len(p.queue.ready):])
+	clear(ready[len(more):])
+	p.queue.ready = more
 	return eighths, stuck
 }
 
