@@ -13,7 +13,8 @@ const (
 type pace struct {
 	pause time.Duration
 	small int
-	flood bool // the last round found a pipe half full
+	flood bool      // the last round found a pipe half full
+	gave  time.Time // when the goroutine last gave way to others
 }
 
 // next is the pause after a round in which the fullest pipe gave eighths of its
@@ -35,4 +36,15 @@ func (p *pace) next(eighths int, waited time.Duration) time.Duration {
 		}
 	}
 	return p.pause
+}
+
+// tired says that in a flood the goroutine is to give way to others for once. Go's
+// scheduler polls for a goroutine that hasn't for 10 ms, every 20 µs, and takes the
+// processor from it in each of its system calls, which costs a tenth of the time.
+func (p *pace) tired(now time.Time) bool {
+	if d := now.Sub(p.gave); d >= 0 && d < 2*time.Millisecond {
+		return false
+	}
+	p.gave = now
+	return true
 }

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -189,6 +190,9 @@ func (p *Pump) run() {
 			p.nap(maxPause)
 		}
 		p.rearm()
+		if fullest >= 4 && p.pace.tired(p.now()) {
+			runtime.Gosched()
+		}
 		p.pace.flood = fullest >= 4 // a pipe was half full
 		fullest, waited = 0, 0
 	}

@@ -38,6 +38,21 @@ func TestPace(t *testing.T) {
 	}
 }
 
+func TestTired(t *testing.T) {
+	t.Parallel()
+	var p pace
+	now := time.Now()
+	for i, want := range []bool{true, false, true, false, true} { // the clock is set back before the last
+		if i == 4 {
+			now = now.Add(-time.Hour)
+		}
+		if got := p.tired(now); got != want {
+			t.Errorf("step %d: %v", i, got)
+		}
+		now = now.Add(time.Millisecond + time.Microsecond)
+	}
+}
+
 // FuzzPlan: whatever comes in whatever pieces, lines stay whole and files within bounds.
 func FuzzPlan(f *testing.F) {
 	f.Add([]byte("a\nbb\nccc\n"), uint16(5), uint8(3))
