@@ -46,9 +46,3 @@ func (l limit) plan(off int64, mid bool, data []byte) (n int, rotate bool) {
 	}
 	return int(hard), false
 }
-
-// wholeLines splits data after its last newline.
-func wholeLines(data []byte) (lines, rest []byte) {
-	i := bytes.LastIndexByte(data, '\n') + 1
-	return data[:i], data[i:]
-}
