@@ -86,8 +86,9 @@ func TestRestartDelay(t *testing.T) {
 
 func TestStopExitCodesLater(t *testing.T) {
 	g := newGopm(t)
-	g.script("run", `trap 'exit 42' USR1; while :; do sleep 0.02; done`)
+	g.script("run", `trap 'exit 42' USR1; echo ready; while :; do sleep 0.02; done`)
 	g.run("start", "./run", "--stop-exit-codes", "42", "--min-uptime", "100ms")
+	g.fileSays(g.app("run").Env.Out, "ready") // else the signal may come before the trap
 	must(t, syscall.Kill(g.app("run").Pid, syscall.SIGUSR1))
 	e := g.awaitStatus("run", "stopped")
 	if e.Env.ExitCode == nil || *e.Env.ExitCode != 42 || e.Env.Restarts != 0 {
