@@ -2,6 +2,10 @@ package cmd_test
 
 import (
 	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/http"
 	"strings"
 	"syscall"
 	"testing"
@@ -138,6 +142,24 @@ func TestOneFailureOfSeveralIsTold(t *testing.T) {
 	if e := g.app("good"); e.Env.Status != "online" {
 		t.Error(e)
 	}
+}
+
+// TestWordsOfARunWhoseSuccessorHasBegun: on a busy machine a start asked for the
+// last words of a failed run after the next had begun, and got none.
+func TestWordsOfARunWhoseSuccessorHasBegun(t *testing.T) {
+	g := newGopm(t)
+	g.script("run", `[ -e second ] && exec sleep 1000; touch second; echo "no luck" >&2; exit 4`)
+	g.run("start", "./run", "--no-wait")
+	g.await("run", "a second run", func(e entry) bool { return e.Env.Restarts == 1 && e.Env.Status == "online" })
+	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", g.home+"/gopm.sock")
+	}}}
+	answer, err := client.Get("http://gopm/v1/output?target=run&lines=5")
+	must(t, err)
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	must(t, err)
+	contains(t, "its last words", string(text), "no luck")
 }
 
 func TestMissingScript(t *testing.T) {

@@ -90,7 +90,9 @@ func (d *Daemon) kill(r *http.Request) (any, error) {
 	return out, nil
 }
 
-// lastOutput is what the present or last run of an instance wrote.
+// lastOutput is what the present run of an instance wrote, or, while that is new
+// and silent, the run before it: who asks why a run failed may come after its
+// successor has begun.
 func (d *Daemon) lastOutput(r *http.Request) (any, error) {
 	picked, err := d.targeted(r)
 	if err != nil {
@@ -101,9 +103,16 @@ func (d *Daemon) lastOutput(r *http.Request) (any, error) {
 		return nil, api.Errorf(api.KindInvalid, "want one target and a number of lines")
 	}
 	in := picked[0]
+	now, before := in.marks.Load(), in.before.Load()
 	var out api.Output
-	if m := in.marks.Load(); m != nil {
-		out.Out, out.Err = written(r, in.out, m.out, n), written(r, in.err, m.err, n)
+	if now != nil {
+		out.Out, out.Err = written(r, in.out, now.out, n), written(r, in.err, now.err, n)
+	}
+	s := in.proc.Snapshot()
+	successor := s.LastExit != nil && s.LastExit.Incarnation < s.Incarnation
+	if successor && before != nil && len(out.Out)+len(out.Err) == 0 {
+		out.Out, _ = in.out.Between(before.out, now.out, n) // an error: it is not kept in a file
+		out.Err, _ = in.err.Between(before.err, now.err, n)
 	}
 	return out, nil
 }
