@@ -233,3 +233,27 @@ func TestLogsFollowsAnAppToOtherFiles(t *testing.T) {
 	f.says("three begins\n")
 	f.end()
 }
+
+// An app that has only a log_file was taken to have left it whenever its state changed:
+// what it had written was shown again.
+func TestLogsFollowsALogFile(t *testing.T) {
+	g := newGopm(t)
+	g.script("say", `n=$(cat runs | wc -l); echo >> runs; echo "out $n"; echo "err $n" >&2; exec sleep 1000`)
+	g.file("runs", "")
+	g.file("eco.json", `{"name": "a", "script": "./say", "out_file": "/dev/null", "log_file": "all.log", `+quick+`}`)
+	g.run("start", "eco.json")
+	f := g.follow("a", "--raw")
+	f.says("out 0\n")
+	f.says("err 0\n")
+	for _, run := range []string{"1", "2"} {
+		g.run("restart", "a")
+		f.says("out " + run + "\n")
+		f.says("err " + run + "\n")
+	}
+	f.end()
+	for _, line := range []string{"out 0", "err 0", "out 1", "err 1", "out 2", "err 2"} {
+		if n := strings.Count(f.text(), line+"\n"); n != 1 {
+			t.Errorf("%q came %d times:\n%s", line, n, f.text())
+		}
+	}
+}

@@ -114,7 +114,7 @@ func (f *logFollower) left() (at []int) {
 	for in, places := range f.known {
 		gone := in.app.Load() == nil
 		for i, s := range []*logs.Stream{in.out, in.err} {
-			if !gone && s.Stats().Path == places[i].path {
+			if !gone && in.shownIn(s) == places[i].path {
 				continue
 			}
 			_ = s.Flush(f.r.Context()) // an error: it is closed, and so in its file
@@ -200,15 +200,21 @@ func (f *logFollower) isDown() bool {
 	return true
 }
 
-func logSource(in *instance, s *logs.Stream) api.LogSource {
+// shownIn is the file that shows a stream: its own or, of an app that keeps one of its
+// streams in log_file alone, that one; both streams share it, and it is shown once.
+func (in *instance) shownIn(s *logs.Stream) string {
 	out, err := in.out.Stats(), in.err.Stats()
-	src := api.LogSource{App: in.name, ID: in.id, Err: s == in.err, Path: out.Path}
 	switch {
 	case out.Also != "" && (out.Path == "" || err.Path == ""):
-		src.Path = out.Also // all there is; both streams share it, and it is shown once
-	case src.Err:
-		src.Path = err.Path
+		return out.Also
+	case s == in.err:
+		return err.Path
 	}
+	return out.Path
+}
+
+func logSource(in *instance, s *logs.Stream) api.LogSource {
+	src := api.LogSource{App: in.name, ID: in.id, Err: s == in.err, Path: in.shownIn(s)}
 	if a := in.app.Load(); a != nil {
 		src.Layout = a.spec.Logs.DateFormat
 	}
