@@ -100,7 +100,7 @@ func (d *Daemon) carryOut(st stage) api.AppOutcome {
 	for _, in := range st.surplus {
 		in.proc.Stop() // all at once; dispose waits for each
 	}
-	for _, in := range st.old[:len(st.old)-len(st.surplus)] {
+	for _, in := range st.kept {
 		d.configure(st.ready, in)
 	}
 	d.put(d.table.Load().with(st.app), st.app)

@@ -17,9 +17,9 @@ import (
 type stage struct {
 	decision
 	ready
-	old     []*instance // those that were there before
+	kept    []*instance // those that were there and stay
+	surplus []*instance // those that were there and go
 	fresh   []*instance // those that it lacked
-	surplus []*instance // those of them that go
 }
 
 // stageAll opens what the apps need. When one of them cannot have it, what was
@@ -27,10 +27,11 @@ type stage struct {
 func (d *Daemon) stageAll(todo []decision, prepared []ready, id int) ([]stage, error) {
 	stages := make([]stage, len(todo))
 	for i, dec := range todo {
-		st := stage{decision: dec, ready: prepared[i], old: slices.Clone(prepared[i].app.instances)}
-		slices.SortStableFunc(st.old, func(a, b *instance) int { return a.index - b.index }) // the highest numbers go
-		n := min(len(st.old), dec.want.Scale.Instances)
-		st.surplus, st.app.instances = st.old[n:], slices.Clone(st.old[:n])
+		old := slices.Clone(prepared[i].app.instances)
+		slices.SortStableFunc(old, func(a, b *instance) int { return a.index - b.index }) // the highest numbers go
+		n := min(len(old), dec.want.Scale.Instances)
+		st := stage{decision: dec, ready: prepared[i], kept: old[:n], surplus: old[n:]}
+		st.app.instances = slices.Clone(st.kept)
 		st.fresh = st.app.enlist(&id)
 		stages[i] = st
 	}
@@ -38,7 +39,7 @@ func (d *Daemon) stageAll(todo []decision, prepared []ready, id int) ([]stage, e
 		return nil, err
 	}
 	for _, st := range stages {
-		for _, in := range st.old[:len(st.old)-len(st.surplus)] {
+		for _, in := range st.kept {
 			if err := d.retarget(st.ready, in); err != nil {
 				for _, st := range stages {
 					d.disposeAll(st.fresh)

@@ -4,17 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"path/filepath"
 )
 
 // Convert is a file of any format as JSON, with the values it has now: what a
 // module takes from the environment is what it took when it was evaluated.
 func Convert(ctx context.Context, path string, o Options) ([]byte, error) {
-	abs := path
-	if !filepath.IsAbs(abs) {
-		abs = filepath.Join(o.Dir, path)
-	}
-	r := &reader{name: path, dir: filepath.Dir(abs), world: newWorld(o)}
+	r, abs := newReader(path, o)
 	root, err := r.tree(ctx, abs)
 	if err != nil {
 		return nil, err

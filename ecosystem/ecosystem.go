@@ -64,16 +64,21 @@ func (f *File) envs() []string {
 // The file's relative paths count from the app's cwd, and a relative cwd from
 // the file's folder, which is also the default of cwd.
 func Read(ctx context.Context, path string, o Options) (*File, error) {
-	abs := path
-	if !filepath.IsAbs(abs) {
-		abs = filepath.Join(o.Dir, path)
-	}
-	r := &reader{name: path, dir: filepath.Dir(abs), world: newWorld(o)}
+	r, abs := newReader(path, o)
 	root, err := r.tree(ctx, abs)
 	if err != nil {
 		return nil, err
 	}
 	return r.file(root, abs)
+}
+
+// newReader reads the file of that path, which as an absolute one is abs.
+func newReader(path string, o Options) (r *reader, abs string) {
+	abs = path
+	if !filepath.IsAbs(abs) {
+		abs = filepath.Join(o.Dir, path)
+	}
+	return &reader{name: path, dir: filepath.Dir(abs), world: newWorld(o)}, abs
 }
 
 // ReadFrom reads a file from a stream, such as standard input: JSON, or YAML when

@@ -200,9 +200,7 @@ func (p *Pump) age() (next time.Time) {
 			continue
 		}
 		keep = append(keep, s)
-		if next.IsZero() || due.Before(next) {
-			next = due
-		}
+		next = earlier(next, due)
 	}
 	clear(holding[len(keep):])
 	p.queue.holding = keep

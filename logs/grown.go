@@ -88,9 +88,7 @@ func (u *subscribers) edit(change func([]*subscriber) []*subscriber) {
 // deadline is when the first of the owing streams is due; zero for never.
 func (u *subscribers) deadline(owing []*Stream) (first time.Time) {
 	for _, s := range owing {
-		if due := s.told.last.Add(tellStep); first.IsZero() || due.Before(first) {
-			first = due
-		}
+		first = earlier(first, s.told.last.Add(tellStep))
 	}
 	return first
 }
