@@ -17,6 +17,8 @@ type maker struct {
 
 type completer func(*cli, *cobra.Command, []string, string) ([]string, cobra.ShellCompDirective)
 
+const listWords = "list ls l ps status"
+
 // makers is data only, so that nothing has to be made when a process starts.
 var makers = [...]maker{
 	{"start", (*cli).startCmd, (*cli).completeStart, true},
@@ -29,7 +31,7 @@ var makers = [...]maker{
 	{"scale", (*cli).scaleCmd, (*cli).completeScale, true},
 	{"reset", (*cli).resetCmd, (*cli).completeTargets, true},
 	{"sendSignal", (*cli).sendSignalCmd, (*cli).completeSignal, true},
-	{"list ls l ps status", (*cli).listCmd, nil, true},
+	{listWords, (*cli).listCmd, nil, true},
 	{"jlist", (*cli).jlistCmd, nil, false},
 	{"prettylist", (*cli).prettylistCmd, nil, false},
 	{"describe info desc show", (*cli).infoCmd, (*cli).completeTargets, true},
@@ -114,6 +116,5 @@ func hasWord(words, word string) bool {
 
 // callsList says that the list is called, by its name first.
 func callsList(args []string) bool {
-	const list = "list ls l ps status"
-	return len(args) > 0 && hasWord(list, args[0])
+	return len(args) > 0 && hasWord(listWords, args[0])
 }
