@@ -18,8 +18,8 @@ type journal struct {
 }
 
 const (
-	journalQueue = 1024     // lines
-	journalBatch = 64 << 10 // bytes
+	journalQueue = 1024 // lines that wait
+	journalBatch = 64   // lines that are written with one call
 )
 
 func newJournal(file io.WriteCloser) *journal {
@@ -44,14 +44,8 @@ func (j *journal) run() {
 	var text []byte
 	for line := range j.lines {
 		text = append(text[:0], line...)
-		for more := true; more && len(text) < journalBatch; {
-			select {
-			case line := <-j.lines: // "" when it is closed
-				text = append(text, line...)
-				more = line != ""
-			default:
-				more = false
-			}
+		for range min(len(j.lines), journalBatch-1) { // nobody else takes them
+			text = append(text, <-j.lines...)
 		}
 		if n := j.dropped.Swap(0); n > 0 {
 			text = fmt.Appendf(text, "(%d lines of this log were dropped: its disk was too slow)\n", n)
