@@ -39,11 +39,20 @@ func (h Home) Socket() string { return filepath.Join(h.Dir, "gopm.sock") }
 func (h Home) Lock() string   { return filepath.Join(h.Dir, "gopm.lock") }
 func (h Home) Log() string    { return filepath.Join(h.Dir, "gopm.log") }
 func (h Home) Logs() string   { return filepath.Join(h.Dir, "logs") }
+func (h Home) Env() string    { return filepath.Join(h.Dir, "env") }
+func (h Home) State() string  { return filepath.Join(h.Dir, "state.json") }
+func (h Home) Saved() string  { return filepath.Join(h.Dir, "saved.json") } // what `save` keeps
+
+// NextState is a state being written: complete, but not yet safe from a power cut.
+func (h Home) NextState() string { return h.State() + ".next" }
+
+// KeeperLock is held by the keeper as long as it lives, and has its pid.
+func (h Home) KeeperLock() string { return filepath.Join(h.Dir, "keeper.lock") }
 
 // Prepare makes the home and its folders, all 0700, and refuses one that belongs
 // to somebody else or that others may write to. Nothing that exists is changed.
 func (h Home) Prepare() error {
-	for _, dir := range []string{h.Dir, h.Logs()} {
+	for _, dir := range []string{h.Dir, h.Logs(), h.Env()} {
 		if err := makeDir(dir); err != nil {
 			return fmt.Errorf("cannot use the home %s: %w; set GOPM_HOME to a folder of your own", h.Dir, err)
 		}
@@ -110,8 +119,13 @@ func (h Home) WriteHolder(lock *os.File) error {
 
 // Holder is who holds the lock now, asked without waiting. A pid in the file of a
 // lock that nobody holds means nothing.
-func (h Home) Holder() Holder {
-	lock, err := os.Open(h.Lock())
+func (h Home) Holder() Holder { return holder(h.Lock()) }
+
+// Keeper is the same for the keeper.
+func (h Home) Keeper() Holder { return holder(h.KeeperLock()) }
+
+func holder(path string) Holder {
+	lock, err := os.Open(path)
 	if err != nil {
 		return 0
 	}

@@ -29,6 +29,9 @@ const (
 	PathReopen    = "/v1/reopen"    // POST Targets -> Flushed: log files opened anew, for logrotate
 	PathEnv       = "/v1/env"       // GET  ?target=… -> []Environment
 	PathKill      = "/v1/kill"      // POST -> Outcome, when all have stopped; then the daemon ends
+	PathSave      = "/v1/save"      // POST -> Saved: a snapshot that later changes don't touch
+	PathResurrect = "/v1/resurrect" // POST Resurrect -> Outcome
+	PathUpdate    = "/v1/update"    // POST -> Update; then the daemon hands over to the binary that is now at its path
 	PathWatch     = "/v1/watch"     // GET  ?target=… -> stream of Instance
 	PathLogs      = "/v1/logs"      // GET  ?target=…&follow=1 -> stream of LogEvent
 	PathOutput    = "/v1/output"    // GET  ?target=ID&lines=N -> Output
@@ -41,6 +44,28 @@ type Ping struct {
 	KeeperPid int       `json:"keeper_pid"`
 	Home      string    `json:"home"`
 	Started   time.Time `json:"started"`
+	Binary    string    `json:"binary"`            // the path that the first daemon of this keeper was started from; update looks there
+	Before    string    `json:"before,omitempty"`  // how the daemon before this one ended: "was killed by SIGKILL", "handed over"; "" = there was none
+	Refused   string    `json:"refused,omitempty"` // why the binary of the last update was given up
+}
+
+// Resurrect starts what should run and doesn't. With Saved the apps of the snapshot
+// that `save` made are added first, those that are not there.
+type Resurrect struct {
+	Saved bool `json:"saved,omitempty"`
+}
+
+// Saved says where a snapshot was written.
+type Saved struct {
+	Path string `json:"path"`
+	Apps int    `json:"apps"`
+}
+
+// Update is the daemon's answer before it hands over to the binary at Binary.
+type Update struct {
+	Pid     int    `json:"pid"`     // of the daemon that answers
+	Version string `json:"version"` // of the new binary
+	Binary  string `json:"binary"`
 }
 
 // Instance is one row of the process list.
@@ -73,6 +98,7 @@ type Process struct {
 	Killed      bool      `json:"killed,omitempty"`   // SIGKILL was sent and it is still there
 	LastExit    *Exit     `json:"last_exit,omitempty"`
 	Cause       string    `json:"restart_cause,omitempty"`
+	Rested      string    `json:"rested,omitempty"` // why it is down though it should run: "kill", "shutdown", "reboot"
 }
 
 // Exit is how a run ended. Signal and Code are never both meaningful.

@@ -1,0 +1,156 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"gopm/ecosystem"
+)
+
+// StateFormat is the version of the state file. A file of a later one is not read;
+// fields that an earlier one lacks have their zero values.
+const StateFormat = 1
+
+// State is the file state.json: everything about the apps that is not a descriptor.
+// The daemon writes it after each change of meaning. A command reads it when no
+// daemon answers, to say what still lives.
+type State struct {
+	Format   int        `json:"format"`
+	Version  string     `json:"gopm"`
+	Boot     string     `json:"boot_id"` // of the machine's start in which the pids mean something
+	Sequence uint64     `json:"sequence"`
+	Written  time.Time  `json:"written"`
+	Ended    string     `json:"ended,omitempty"` // how the daemon ended in order: "kill", "shutdown"; "" = it has not
+	Apps     []SavedApp `json:"apps"`
+
+	// Complete comes last: a file without it was not written to its end.
+	Complete bool `json:"complete"`
+}
+
+// SavedApp is one app, in the order of the list.
+type SavedApp struct {
+	Spec      ecosystem.App   `json:"spec"`
+	Origin    string          `json:"origin,omitempty"`
+	User      string          `json:"user"`
+	Env       string          `json:"inherited_env"` // name of the file below env/
+	Created   time.Time       `json:"created"`
+	Instances []SavedInstance `json:"instances"`
+}
+
+// SavedInstance is one instance. Want is what the user wishes; kill, shutdown and
+// reboot don't change it.
+type SavedInstance struct {
+	ID      int             `json:"id"`
+	Index   int             `json:"index"`
+	Want    bool            `json:"want"`
+	Rested  string          `json:"rested,omitempty"` // why it is down though it should run: "kill", "shutdown", "reboot"
+	Process Process         `json:"process"`
+	Start   uint64          `json:"start,omitempty"` // of the pid, in clock ticks since boot
+	Machine json.RawMessage `json:"machine"`         // where the supervision was; the daemon's own
+	Out     SavedLog        `json:"out"`
+	Err     SavedLog        `json:"err"`
+}
+
+// SavedLog is one stream: the inode of its pipe, and its counters.
+type SavedLog struct {
+	Pipe         uint64 `json:"pipe"`
+	Bytes        int64  `json:"bytes,omitempty"`
+	Dropped      int64  `json:"dropped_bytes,omitempty"`
+	DroppedSince string `json:"dropped_since,omitempty"`
+	Rotations    int    `json:"rotations,omitempty"`
+}
+
+// DamagedError says that a state file is there and cannot be used.
+type DamagedError struct {
+	Path string
+	Why  error
+}
+
+func (e *DamagedError) Error() string { return fmt.Sprintf("%s is damaged: %v", e.Path, e.Why) }
+func (e *DamagedError) Unwrap() error { return e.Why }
+
+// LoadState is the newest complete state of a home: state.json, or the one that was
+// being written. Without any the error is fs.ErrNotExist.
+func (h Home) LoadState() (State, error) {
+	s, err := ReadState(h.State())
+	next, nextErr := ReadState(h.NextState())
+	if nextErr == nil && (err != nil || next.Sequence > s.Sequence) {
+		return next, nil
+	}
+	return s, err
+}
+
+// ReadState reads one file.
+func ReadState(path string) (State, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return State{}, err
+	}
+	if err != nil {
+		return State{}, fmt.Errorf("cannot read the state: %w", err)
+	}
+	s, err := ParseState(text)
+	if err != nil {
+		return State{}, &DamagedError{path, err}
+	}
+	return s, nil
+}
+
+// ParseState reads a whole document.
+func ParseState(text []byte) (s State, err error) {
+	if err := json.Unmarshal(text, &s); err != nil {
+		return State{}, err
+	}
+	switch {
+	case s.Format > StateFormat:
+		return State{}, fmt.Errorf("its format %d is of a later gopm (%s); this one reads up to %d", s.Format, s.Version, StateFormat)
+	case s.Format < 1:
+		return State{}, errors.New("it has no format")
+	case !s.Complete:
+		return State{}, errors.New("it was not written to its end")
+	}
+	return s, nil
+}
+
+// Alive is the instances whose recorded process still runs, by id.
+func (s State) Alive() map[int]bool {
+	alive := map[int]bool{}
+	if s.Boot != BootID() {
+		return alive
+	}
+	for _, a := range s.Apps {
+		for _, in := range a.Instances {
+			if in.Start != 0 && startOf(in.Process.Pid) == in.Start {
+				alive[in.ID] = true
+			}
+		}
+	}
+	return alive
+}
+
+// startOf is when a live process was started, in clock ticks since boot; 0: there is none.
+func startOf(pid int) uint64 {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:])) // the name may have blanks
+	const state, start = 0, 19
+	if len(fields) <= start || fields[state] == "Z" || fields[state] == "X" {
+		return 0
+	}
+	n, _ := strconv.ParseUint(fields[start], 10, 64)
+	return n
+}
+
+// BootID names the present run of the kernel; "" when it can't be read.
+func BootID() string {
+	text, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(text))
+}
