@@ -144,7 +144,7 @@ func (c *cli) logs(ctx context.Context, args []string, o logOptions, q logs.Quer
 	defer stop()
 	v := newLogView(c, o, q, orElse(strings.Join(targets, ", "), "all"))
 	defer v.close()
-	err = api.Stream(ctx, c.client, api.PathLogs, query, func(e api.LogEvent) error { return v.event(ctx, e) })
+	err = api.Stream(ctx, c.client, api.PathLogs, query, func(e api.LogEvent, first bool) error { return v.event(ctx, e, first) })
 	switch {
 	case ctx.Err() != nil: // Ctrl-C is how one leaves, or the end of what reads us
 		return nil

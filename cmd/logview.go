@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"gopm/daemon/api"
 	"gopm/logs"
@@ -27,6 +28,8 @@ type logView struct {
 
 // logPlace says which follower reads a source; a nil one is not shown.
 type logPlace struct {
+	path   string
+	err    bool
 	reader *logs.Follower
 	index  int
 	same   int // 1 + the place that shows its file, or 0
@@ -36,10 +39,19 @@ func newLogView(c *cli, o logOptions, q logs.Query, what string) *logView {
 	return &logView{cli: c, options: o, query: q, what: what, line: newLinePrinter(c, o)}
 }
 
-// event prints what an event of the stream brings.
-func (v *logView) event(ctx context.Context, e api.LogEvent) error {
+// event prints what an event of the stream brings; first: it is the first of a daemon.
+func (v *logView) event(ctx context.Context, e api.LogEvent, first bool) error {
+	var before []logPlace
+	if first && v.begun { // the daemon was replaced, and its successor counts anew
+		before, v.places = v.places, nil
+	}
 	if len(e.Sources) > 0 || !v.begun {
-		if err := v.open(ctx, e.Sources); err != nil {
+		if err := v.open(ctx, e.Sources, before); err != nil {
+			return err
+		}
+	}
+	for _, p := range before { // nobody has said which of them have grown meanwhile
+		if err := v.read(p); err != nil {
 			return err
 		}
 	}
@@ -47,10 +59,10 @@ func (v *logView) event(ctx context.Context, e api.LogEvent) error {
 		if i < len(v.places) && v.places[i].same > 0 {
 			i = v.places[i].same - 1
 		}
-		if i >= len(v.places) || v.places[i].reader == nil {
+		if i >= len(v.places) {
 			continue
 		}
-		if err := v.places[i].reader.Read(v.places[i].index, v.line.print); err != nil {
+		if err := v.read(v.places[i]); err != nil {
 			return err
 		}
 	}
@@ -64,35 +76,45 @@ func (v *logView) event(ctx context.Context, e api.LogEvent) error {
 	return nil
 }
 
-// open begins to show some sources: what the query asks of them.
-func (v *logView) open(ctx context.Context, found []api.LogSource) error {
-	var shown []logs.Source
+// read shows what has been written to a source since the last time.
+func (v *logView) read(p logPlace) error {
+	if p.reader == nil {
+		return nil
+	}
+	return p.reader.Read(p.index, v.line.print)
+}
+
+// open begins to show some sources: what the query asks of them. A file that was
+// shown before is not begun again.
+func (v *logView) open(ctx context.Context, found []api.LogSource, before []logPlace) error {
+	var fresh []logs.Source
 	at := len(v.places)
 	for _, s := range found {
-		place := logPlace{index: -1, same: s.Same}
-		if s.Same > 0 {
-			v.places = append(v.places, place)
-			continue
-		}
-		if s.Err && !v.options.onlyOut || !s.Err && !v.options.onlyErr {
-			place.index = len(shown)
-			shown = append(shown, source(s))
+		place := logPlace{path: s.Path, err: s.Err, index: -1, same: s.Same}
+		i := slices.IndexFunc(before, func(b logPlace) bool { return b.path == s.Path && b.err == s.Err && b.reader != nil })
+		switch {
+		case s.Same > 0:
+		case i >= 0:
+			place = before[i]
+		case s.Err && !v.options.onlyOut || !s.Err && !v.options.onlyErr:
+			place.index = len(fresh)
+			fresh = append(fresh, source(s))
 		}
 		v.places = append(v.places, place)
 	}
-	v.line.known(shown)
+	v.line.known(fresh)
 	v.header()
-	if len(shown) == 0 {
+	if len(fresh) == 0 {
 		return nil
 	}
-	reader, err := logs.Search(ctx, shown, v.query, v.trouble, v.line.print)
+	reader, err := logs.Search(ctx, fresh, v.query, v.trouble, v.line.print)
 	if err != nil {
 		return err
 	}
 	v.readers = append(v.readers, reader)
 	for i := range v.places[at:] {
-		if v.places[at+i].index >= 0 {
-			v.places[at+i].reader = reader
+		if p := &v.places[at+i]; p.index >= 0 && p.reader == nil {
+			p.reader = reader
 		}
 	}
 	return nil

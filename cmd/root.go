@@ -70,7 +70,8 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 		defer stop()
 	}
 	checked := &output{Writer: out}
-	c := &cli{in: in, out: checked, err: errOut, client: api.NewClient(home)}
+	c := &cli{in: in, out: checked, err: errOut}
+	c.client = api.NewClient(home, version, c.otherVersion)
 	if err := answerAbsent(args[1:]); err != nil {
 		return c.exitCode(err)
 	}
@@ -81,6 +82,13 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 		err = fmt.Errorf("cannot write the output: %v", checked.err)
 	}
 	return c.exitCode(err)
+}
+
+// otherVersion advises on a daemon that is not of our version. Both understand each other.
+func (c *cli) otherVersion(daemon string) {
+	if !c.silent {
+		c.warn("note: the daemon is gopm %s, this command is %s: gopm update", daemon, version)
+	}
 }
 
 func (c *cli) root(args []string) *cobra.Command {

@@ -78,7 +78,7 @@ func (c *cli) await(ctx context.Context, watched map[int]*waiting, limit time.Du
 		query.Add("target", strconv.Itoa(id))
 	}
 	open := len(watched)
-	err := api.Stream(bounded, c.client, api.PathWatch, query, func(r api.Instance) error {
+	err := api.Stream(bounded, c.client, api.PathWatch, query, func(r api.Instance, _ bool) error {
 		w := watched[r.ID]
 		if w == nil || w.state != pending {
 			return nil

@@ -54,9 +54,21 @@ func newServer(d *Daemon) *http.Server {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		fail(w, api.Errorf(api.KindNotFound, "no route %s %s: is the command line of another version than the daemon?", r.Method, r.URL.Path))
 	})
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	srv := &http.Server{Handler: versioned(d.cfg.Version, mux), ReadHeaderTimeout: 5 * time.Second}
 	srv.SetKeepAlivesEnabled(false) // a command asks once; what was refused takes no memory
 	return srv
+}
+
+// versioned names our version in every answer. In a request the header stays only if
+// it is another version's: see posted.
+func versioned(version string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(api.VersionHeader, version)
+		if r.Header.Get(api.VersionHeader) == version {
+			r.Header.Del(api.VersionHeader)
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // drain lets the answers that are under way end, then closes what is left.
@@ -120,12 +132,16 @@ func fail(w http.ResponseWriter, err error) {
 	_ = json.NewEncoder(w).Encode(known)
 }
 
-// posted decodes a request's body strictly and calls f.
+// posted decodes a request's body and calls f. It is strict, so that a typing error of
+// a program is not silently ignored, but not with a command line of another version: a
+// later one may have fields that mean nothing here.
 func posted[In, Out any](f func(context.Context, In) (Out, error)) func(*http.Request) (any, error) {
 	return func(r *http.Request) (any, error) {
 		var in In
 		dec := json.NewDecoder(r.Body)
-		dec.DisallowUnknownFields()
+		if r.Header.Get(api.VersionHeader) == "" {
+			dec.DisallowUnknownFields()
+		}
 		if err := dec.Decode(&in); err != nil && !errors.Is(err, io.EOF) {
 			return nil, api.Errorf(api.KindInvalid, "cannot read the request: %v; is the command line of another version than the daemon?", err)
 		}

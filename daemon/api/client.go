@@ -14,92 +14,73 @@ import (
 	"syscall"
 )
 
+// VersionHeader carries the sender's version in every request and every answer.
+const VersionHeader = "Gopm-Version"
+
 // Client talks to the daemon of one home. It links nothing of the daemon.
-type Client struct{ home Home }
+//
+// The socket outlives the daemon: the keeper holds it, and who connects while there
+// is no daemon waits for the next one. So a question that was cut off is asked again;
+// an order never is, since nobody knows whether it was carried out.
+type Client struct {
+	home    Home
+	version string
+	other   func(daemon string) // told once of a daemon of another version
+}
 
 // NewClient does not connect yet.
-func NewClient(h Home) *Client { return &Client{home: h} }
+func NewClient(h Home, version string, other func(daemon string)) *Client {
+	return &Client{h, version, other}
+}
 
 // Home is the home this client talks to.
 func (c *Client) Home() Home { return c.home }
 
 // Get asks for path with the query and decodes the answer into out.
 func (c *Client) Get(ctx context.Context, path string, query url.Values, out any) error {
-	body, err := c.do(ctx, http.MethodGet, path, query, nil)
-	if err != nil {
-		return err
-	}
-	defer body.Close()
-	return decode(body, out)
+	return c.insist(func() error {
+		body, err := c.do(ctx, http.MethodGet, path, query, nil)
+		if err != nil {
+			return err
+		}
+		defer body.Close()
+		return decode(body, out)
+	})
 }
 
 // Post sends in and decodes the answer into out.
 func (c *Client) Post(ctx context.Context, path string, in, out any) error {
 	body, err := c.do(ctx, http.MethodPost, path, nil, in)
-	if err != nil {
+	if err == nil {
+		defer body.Close()
+		err = decode(body, out)
+	}
+	if !errors.Is(err, errCut) {
 		return err
 	}
-	defer body.Close()
-	return decode(body, out)
+	if conn, dialErr := c.home.Dial(); dialErr == nil {
+		conn.Close()
+		return errors.New("the daemon was restarted before it answered; what it has done: see gopm ls")
+	}
+	return fmt.Errorf("the daemon ended before it answered; its log: %s", c.home.Log())
 }
 
-// Stream calls each for every object of a stream that has no end of its own, until
-// the daemon ends it, each returns an error (which Stream returns), or ctx ends.
-func Stream[T any](ctx context.Context, c *Client, path string, query url.Values, each func(T) error) error {
-	err := readStream(ctx, c, path, query, each)
-	if err == nil || errors.Is(err, io.ErrUnexpectedEOF) {
-		return ErrStreamEnded
-	}
-	return err
-}
+// errCut says that the connection broke before the answer was complete.
+var errCut = errors.New("the daemon ended before it answered")
 
-// Instances is the process list. It comes in parts, so that the first are decoded
-// while the daemon measures the next.
-func (c *Client) Instances(ctx context.Context, query url.Values) ([]Instance, error) {
-	var all []Instance
-	err := readStream(ctx, c, PathInstances, query, func(part []Instance) error {
-		all = append(all, part...)
-		return nil
-	})
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		err = ErrStreamEnded // half a list is none
-	}
-	if err != nil {
-		return nil, err
-	}
-	return all, nil
-}
+// patience is how often a question is asked that is cut off each time without a
+// word of an answer: it may be what ends the daemon.
+const patience = 10
 
-// readStream returns nil where the stream has come to its proper end, and
-// io.ErrUnexpectedEOF where it was cut off.
-func readStream[T any](ctx context.Context, c *Client, path string, query url.Values, each func(T) error) error {
-	body, err := c.do(ctx, http.MethodGet, path, query, nil)
-	if err != nil {
-		return err
-	}
-	defer body.Close()
-	dec := json.NewDecoder(body)
-	for {
-		var v T
-		err := dec.Decode(&v)
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case errors.Is(err, io.EOF):
-			return nil
-		case errors.Is(err, io.ErrUnexpectedEOF):
-			return err
-		case err != nil:
-			return fmt.Errorf("cannot read from the daemon: %v", err)
-		}
-		if err := each(v); err != nil {
+// insist asks until the answer is complete.
+func (c *Client) insist(ask func() error) (err error) {
+	for range patience {
+		if err = ask(); !errors.Is(err, errCut) {
 			return err
 		}
 	}
+	return fmt.Errorf("%w, %d times in a row; its log: %s", err, patience, c.home.Log())
 }
-
-// ErrStreamEnded says that the daemon ended a stream, because it is going away.
-var ErrStreamEnded = errors.New("the daemon has ended")
 
 // Targeted is the query for some targets.
 func Targeted(targets ...string) url.Values { return url.Values{"target": targets} }
@@ -142,6 +123,7 @@ func (c *Client) roundTrip(req *http.Request) (*http.Response, error) {
 		return conn.Close()
 	}
 	req.Close = true
+	req.Header.Set(VersionHeader, c.version)
 	if err := req.Write(conn); err != nil {
 		hangUp()
 		return nil, err
@@ -153,7 +135,16 @@ func (c *Client) roundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	resp.Body = &connBody{resp.Body, hangUp}
+	c.compare(resp.Header.Get(VersionHeader))
 	return resp, nil
+}
+
+// compare tells of a daemon of another version, once.
+func (c *Client) compare(daemon string) {
+	if other := c.other; other != nil && daemon != "" && daemon != c.version {
+		c.other = nil
+		other(daemon)
+	}
 }
 
 // connBody ends the connection with the body.
@@ -173,10 +164,15 @@ func (c *Client) explain(ctx context.Context, err error) error {
 		return &NoDaemonError{Home: c.home.Dir, Why: err}
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("cannot use the home %s: permission denied; it belongs to another user: set GOPM_HOME to a folder of your own", c.home.Dir)
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return fmt.Errorf("the daemon ended before it answered; its log: %s", c.home.Log())
+	case isCut(err):
+		return errCut
 	}
 	return fmt.Errorf("cannot talk to the daemon at %s: %v", c.home.Socket(), err)
+}
+
+// isCut says whether an error of a connection is that the other side is gone.
+func isCut(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 func readError(resp *http.Response) error {
@@ -191,7 +187,9 @@ func decode(r io.Reader, out any) error {
 	if out == nil {
 		return nil
 	}
-	if err := json.NewDecoder(r).Decode(out); err != nil {
+	if err := json.NewDecoder(r).Decode(out); isCut(err) {
+		return errCut
+	} else if err != nil {
 		return fmt.Errorf("cannot read the daemon's answer: %v", err)
 	}
 	return nil
