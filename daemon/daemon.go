@@ -107,7 +107,7 @@ func assemble(cfg Config) (*Daemon, error) {
 	if d.kernel, err = supervise.NewKernel(supervise.KernelOptions{Keeper: keeperPid}); err != nil {
 		return nil, fmt.Errorf("cannot watch processes: %v", err)
 	}
-	if d.pump, err = logs.NewPump(d.log); err != nil {
+	if d.pump, err = logs.NewPump(logs.Options{Log: d.log}); err != nil {
 		return nil, fmt.Errorf("cannot move logs: %v", err)
 	}
 	d.feed = newFeed(d.pump)

@@ -37,7 +37,7 @@ func feedStream(t *testing.T, p *logs.Pump, name string) (*logs.Stream, func()) 
 
 func TestFeed(t *testing.T) {
 	t.Parallel()
-	p, err := logs.NewPump(t.Logf)
+	p, err := logs.NewPump(logs.Options{Log: t.Logf})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func TestFeed(t *testing.T) {
 
 func TestFeedIsBounded(t *testing.T) {
 	t.Parallel()
-	p, err := logs.NewPump(t.Logf)
+	p, err := logs.NewPump(logs.Options{Log: t.Logf})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 // back waits for it, the pipe fills, and the front drops whole lines and counts
 // them. The back reads and writes: splice keeps a pipe locked until the disk has
 // answered, and who writes to the pipe would hang as well, beyond the reach of any
-// signal. What is in the second pipe when the daemon is killed is lost.
+// signal. When the daemon is killed the next one has the second pipe, see second.go.
 
 // queueSize is what is kept for a disk that hangs, per stream; less if the user
 // may not have so large a pipe.
@@ -83,44 +83,65 @@ func (s *Stream) owes() bool {
 	return k != nil && k.queue && len(k.rest) > 0
 }
 
-// newQueue is the memory between front and back, as a sink of the front.
-func newQueue(t Target) (*sink, error) {
-	fd, err := newPipe(-1, -1)
-	if err != nil {
-		return nil, err
+// newQueue is the memory between front and back, as a sink of the front. A second
+// pipe that the stream has already is used for that.
+func (p *Pump) newQueue(s *Stream, t Target) (k *sink, err error) {
+	fd := s.inflow.basin
+	if fd < 0 {
+		if fd, err = newPipe(-1, -1); err != nil {
+			return nil, err
+		}
+		if err = p.entrust(s, fd); err != nil {
+			unix.Close(fd)
+			return nil, err
+		}
 	}
-	unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, queueSize)
-	k := newSink(opened{fd: fd, kind: kindSpecial, readable: true}, t)
+	s.inflow.basin, s.inflow.left = -1, false
+	if pipeSize(fd) < queueSize {
+		unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, queueSize)
+	}
+	k = newSink(opened{fd: fd, kind: kindSpecial, readable: true}, t)
 	k.queue, k.streams = true, 1
 	return k, nil
 }
 
 // openQueued makes a buffered stream.
-func (p *Pump) openQueued(s *Stream, t Target) error {
-	k, err := newQueue(t)
-	if err != nil {
-		return err
-	}
+func (p *Pump) openQueued(o opening) (err error) {
+	s := o.stream
 	e := p.do(context.Background(), func() {
-		p.enqueue(s, k)
+		if err = p.enqueue(s, o.target); err != nil {
+			return
+		}
 		if err = p.watch(s); err != nil {
 			p.release(s, &s.outs[0])
 		}
 	})
 	if e != nil {
-		k.close()
 		return e
 	}
 	if err == nil {
-		if err = s.route(t); err != nil {
-			p.do(context.Background(), func() { p.abandon(s) })
+		if err = s.route(o.target, o.open, o.count); err != nil {
+			p.do(context.Background(), func() { p.abandonQueue(s) })
 		}
 	}
 	return err
 }
 
+// abandonQueue is abandon for a front. Who holds its queue keeps it if there is
+// something in it: it was adopted.
+func (p *Pump) abandonQueue(s *Stream) {
+	if waiting(s.outs[0].sink.fd) == 0 {
+		p.fam.seconds.forget(s.key)
+	}
+	p.abandon(s)
+}
+
 // enqueue makes a stream the front of a buffered one.
-func (p *Pump) enqueue(s *Stream, k *sink) {
+func (p *Pump) enqueue(s *Stream, t Target) error {
+	k, err := p.newQueue(s, t)
+	if err != nil {
+		return err
+	}
 	for i := range s.outs {
 		p.release(s, &s.outs[i])
 		s.outs[i].sink = nil
@@ -128,30 +149,20 @@ func (p *Pump) enqueue(s *Stream, k *sink) {
 	s.outs[0] = outlet{sink: k, count: s.outs[0].count}
 	s.target, s.frame.format = k.target, nil
 	s.publish()
+	return nil
 }
 
-// dequeue gives what is still in its queue, and all that follows, to the files of t.
+// dequeue gives what is still in its queue, and all that follows, to the files of t:
+// the queue is a basin from now on.
 func (p *Pump) dequeue(s *Stream, t Target, all []opened) error {
-	left := make([]byte, 0, queueSize)
-	for len(left) < cap(left) {
-		n, err := retryInt(func() (int, error) { return unix.Read(s.outs[0].sink.fd, left[len(left):cap(left)]) })
-		if err != nil || n <= 0 {
-			break
-		}
-		left = left[:len(left)+n]
-	}
+	k, in := s.outs[0].sink, &s.inflow
+	k.putRest()
+	in.basin, k.fd = k.fd, -1
 	if err := p.aim(s, t, all); err != nil {
+		in.basin, k.fd = -1, in.basin
 		return err
 	}
-	s.unsettle(p.now())
-	p.gate(s, &s.outs[0])
-	p.gate(s, &s.outs[1])
-	if s.framed() {
-		p.frame(s, left, 0)
-	} else {
-		p.deliver(s, &s.outs[0], left)
-	}
-	p.settle(s, len(left) > 0)
+	p.flow(s)
 	return nil
 }
 
@@ -164,16 +175,10 @@ func (s *Stream) reroute(t Target) error {
 		closeTargets(o)
 	}
 	if b := s.backing(); b == nil {
-		k, err := newQueue(t)
-		if err != nil {
-			return err
-		}
 		if err := s.do(context.Background(), func() error {
 			s.pump.empty(s)
-			s.pump.enqueue(s, k)
-			return nil
+			return s.pump.enqueue(s, t)
 		}); err != nil {
-			k.close()
 			return err
 		}
 	} else {
@@ -184,13 +189,13 @@ func (s *Stream) reroute(t Target) error {
 			return err
 		}
 	}
-	return s.route(t)
+	return s.route(t, openTargets, Stats{})
 }
 
-// route gives the stream's queue a back, or, where its files are written
-// unbuffered by others, takes the queue away.
-func (s *Stream) route(t Target) error {
-	o, err := openTargets(t)
+// route gives the stream's queue a back, which counts on from count, or, where its
+// files are written unbuffered by others, takes the queue away.
+func (s *Stream) route(t Target, open opener, count Stats) error {
+	o, err := open(t)
 	if err != nil {
 		return err
 	}
@@ -202,7 +207,7 @@ func (s *Stream) route(t Target) error {
 	if home == s.pump {
 		return s.do(context.Background(), func() error { return s.pump.dequeue(s, t, o) })
 	}
-	if err := s.addBack(home, t, o); err != nil {
+	if err := s.addBack(home, t, o, count); err != nil {
 		s.pump.fam.leave(home)
 		return err
 	}
@@ -214,7 +219,7 @@ func (s *Stream) route(t Target) error {
 }
 
 // addBack has the pump home write what is in the stream's queue.
-func (s *Stream) addBack(home *Pump, t Target, o []opened) error {
+func (s *Stream) addBack(home *Pump, t Target, o []opened, count Stats) error {
 	b := &Stream{pump: home, fd: -1, front: s}
 	err := s.do(context.Background(), func() (err error) {
 		b.fd, err = reopen(s.outs[0].sink.fd, unix.O_RDWR|unix.O_NONBLOCK)
@@ -225,6 +230,7 @@ func (s *Stream) addBack(home *Pump, t Target, o []opened) error {
 		return err
 	}
 	b.inflow = newInflow(b.fd)
+	b.inflow.taken, b.outs[0].rotations = count.Bytes, count.Rotations
 	begun, e := home.doWithin(manageWait, func() { err = home.adopt(b, t, o) })
 	switch {
 	case e == nil && err == nil:

@@ -1,6 +1,7 @@
 package logs
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"slices"
@@ -20,8 +21,9 @@ var errHangs = errors.New("its disk has not answered")
 // family is what the pumps of a daemon share: the ordinary one, and one for each
 // group of files that are written through memory.
 type family struct {
-	subs   listeners
-	packer packer
+	subs    listeners
+	packer  packer
+	seconds seconds
 
 	mu     sync.Mutex // guards what follows
 	owners map[fileID]*Pump
@@ -113,51 +115,57 @@ func (f *family) leave(p *Pump) {
 	}
 	f.mu.Unlock()
 	if last {
-		late := time.NewTimer(closeWait)
-		defer late.Stop()
-		p.askEnd()
-		p.awaitEnd(late.C)
+		ctx, cancel := context.WithTimeout(context.Background(), closeWait)
+		defer cancel()
+		p.askEnd(ctx, drain)
+		p.awaitEnd(ctx)
 	}
+}
+
+// pumps are those beside the ordinary one.
+func (f *family) pumps() []*Pump {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Collect(maps.Keys(f.guests))
 }
 
 // close ends what works beside the ordinary pump, without waiting for ever.
 func (f *family) close() (err error) {
-	late := time.NewTimer(closeWait)
-	defer late.Stop()
-	f.mu.Lock()
-	guests := slices.Collect(maps.Keys(f.guests))
-	f.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), closeWait)
+	defer cancel()
+	guests := f.pumps()
 	packed := f.packer.close()
 	for _, p := range guests {
-		p.askEnd()
+		p.askEnd(ctx, drain)
 	}
 	for _, p := range guests {
-		if !p.awaitEnd(late.C) {
+		if !p.awaitEnd(ctx) {
 			return errHangs
 		}
 	}
 	select {
 	case <-packed:
 		return nil
-	case <-late.C:
+	case <-ctx.Done():
 		return errHangs
 	}
 }
 
 // askEnd tells a pump to end. One whose disk hangs may not even hear it.
-func (p *Pump) askEnd() {
+func (p *Pump) askEnd(ctx context.Context, how ending) {
 	select {
-	case p.cmds <- func() { p.closing = true }:
+	case p.cmds <- func() { p.end = max(p.end, how) }:
 		p.poll.ring()
-	default:
+	case <-p.ended:
+	case <-ctx.Done():
 	}
 }
 
-func (p *Pump) awaitEnd(late <-chan time.Time) bool {
+func (p *Pump) awaitEnd(ctx context.Context) bool {
 	select {
 	case <-p.ended:
 		return true
-	case <-late:
+	case <-ctx.Done():
 		return false
 	}
 }

@@ -15,9 +15,10 @@ import (
 //
 // Each of the two moves is one system call that happens or doesn't. So whoever holds
 // duplicates of both pipes when we are killed has every byte once, those of the
-// basin before those of the pipe, and Adopt goes on there. A basin is one stream's,
-// is made when its flood has lasted a moment, holds what one move takes, is empty
-// again after each step unless the file refuses, and goes some time after the flood.
+// basin before those of the pipe, and AdoptAll goes on there (see second.go). A basin
+// is one stream's, is made when its flood has lasted a moment, holds what one move
+// takes, is empty again after each step unless the file refuses, and goes some time
+// after the flood.
 
 const (
 	// floodTurns with much to move are a flood.
@@ -114,9 +115,15 @@ func (p *Pump) makeBasin(s *Stream) bool {
 		return true
 	}
 	fd, err := newPipe(-1, -1)
-	if err == nil && pipeSize(fd) < pipeChunk { // the user has very many pipes: this one gains nothing
-		unix.Close(fd)
-		err = unix.EPERM
+	if err == nil {
+		if pipeSize(fd) < pipeChunk { // the user has very many pipes: this one gains nothing
+			err = unix.EPERM
+		} else {
+			err = p.entrust(s, fd)
+		}
+		if err != nil {
+			unix.Close(fd)
+		}
 	}
 	if err != nil {
 		in.full = -basinRetry
@@ -143,7 +150,7 @@ func (p *Pump) ebb() (due time.Time) {
 		case in.left: // for a FIFO by now, which is full
 			over = now.Add(basinAge)
 		case !now.Before(over):
-			s.closeBasin()
+			p.closeBasin(s)
 		}
 		if in.basin >= 0 {
 			keep = append(keep, s)
@@ -155,11 +162,14 @@ func (p *Pump) ebb() (due time.Time) {
 	return due
 }
 
-func (s *Stream) closeBasin() {
-	if s.inflow.basin >= 0 {
-		unix.Close(s.inflow.basin)
-		s.inflow.basin = -1
+// closeBasin says that a stream's second pipe is over, if it has one.
+func (p *Pump) closeBasin(s *Stream) {
+	if s.inflow.basin < 0 {
+		return
 	}
+	p.fam.seconds.forget(s.key)
+	unix.Close(s.inflow.basin)
+	s.inflow.basin, s.inflow.left = -1, false
 }
 
 // earlier of two times, of which zero is never.

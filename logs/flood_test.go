@@ -74,7 +74,7 @@ func startFlood(t *testing.T, s *Stream, w io.Writer) (stop func() int) {
 func TestBasinOnlyInAFlood(t *testing.T) {
 	t.Parallel()
 	var late atomic.Int64
-	p, err := newPump(t.Logf, func() time.Time { return time.Now().Add(time.Duration(late.Load())) })
+	p, err := newPump(Options{Log: t.Logf}, func() time.Time { return time.Now().Add(time.Duration(late.Load())) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +239,7 @@ func floodLimitCase(path string) error {
 	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &low); err != nil {
 		return err
 	}
-	p, err := NewPump((&pumpLog{}).printf)
+	p, err := NewPump(Options{Log: (&pumpLog{}).printf})
 	if err != nil {
 		return err
 	}
@@ -313,10 +313,7 @@ func TestKilledFlood(t *testing.T) {
 	}
 	close(stop)
 	p, _ := startPump(t)
-	s, err := p.Adopt(Target{Path: path, Rotation: Rotation{MaxSize: 5 << 20}, UID: -1, GID: -1}, pipes[0], pipes[1])
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := adopt(t, p, Adoption{Target: Target{Path: path, Rotation: Rotation{MaxSize: 5 << 20}}, Pipe: pipes[0], Second: pipes[1]})
 	want := <-lines
 	flush(t, s)
 	next := 0
@@ -360,10 +357,12 @@ func killFloodPump(t *testing.T, path string, pipes []*os.File) (left int) {
 
 // adopterChild goes on with the pipes it is given, until it is killed.
 func adopterChild() int {
-	p, err := NewPump(func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) })
+	p, err := NewPump(Options{Log: func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }})
 	if err == nil {
-		_, err = p.Adopt(Target{Path: os.Getenv("LOGS_TEST_LOG"), Rotation: Rotation{MaxSize: 5 << 20}, UID: -1, GID: -1},
-			os.NewFile(3, "pipe"), os.NewFile(4, "basin"))
+		_, err = p.AdoptAll([]Adoption{{
+			Target: Target{Path: os.Getenv("LOGS_TEST_LOG"), Rotation: Rotation{MaxSize: 5 << 20}, UID: -1, GID: -1},
+			Pipe:   os.NewFile(3, "pipe"), Second: os.NewFile(4, "basin"),
+		}})
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -396,11 +395,8 @@ func TestAdopt(t *testing.T) {
 			}
 			write(t, pipes[0], "nd\nthird\n")
 			write(t, pipes[1], "first\nseco")
-			target.Path, target.UID, target.GID = filepath.Join(dir, name+".log"), -1, -1
-			s, err := p.Adopt(target, pipes[0], pipes[1])
-			if err != nil {
-				t.Fatal(err)
-			}
+			target.Path = filepath.Join(dir, name+".log")
+			s := adopt(t, p, Adoption{Target: target, Pipe: pipes[0], Second: pipes[1]})
 			flush(t, s)
 			got := ""
 			for _, f := range files(t, target.Path) {
@@ -423,4 +419,15 @@ func TestAdopt(t *testing.T) {
 			})
 		})
 	}
+}
+
+// adopt goes on with one stream.
+func adopt(t testing.TB, p *Pump, a Adoption) *Stream {
+	t.Helper()
+	a.Target.UID, a.Target.GID = -1, -1
+	all, err := p.AdoptAll([]Adoption{a})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all[0]
 }

@@ -176,16 +176,16 @@ func (p *Pump) send(s *Stream, lines []byte) (blocked bool) {
 	return blocked
 }
 
-// holds queues a stream that holds something back, for age.
+// holds queues a stream that holds something back, or lacks a file, for age.
 func (p *Pump) holds(s *Stream) {
-	if f := &s.frame; (len(f.held) > 0 || s.owes()) && !f.listed {
+	if f := &s.frame; (len(f.held) > 0 || s.owes() || s.lacks()) && !f.listed {
 		f.listed = true
 		p.queue.holding = append(p.queue.holding, s)
 	}
 }
 
 // age writes beginnings of lines whose ends haven't come, and ends that didn't fit
-// into a queue. It returns when the next is due; zero: nothing is held.
+// into a queue, and opens what could not be opened. It returns when the next is due; zero: nothing is held.
 func (p *Pump) age() (next time.Time) {
 	if len(p.queue.holding) == 0 {
 		return time.Time{}
@@ -207,6 +207,16 @@ func (p *Pump) age() (next time.Time) {
 	return next
 }
 
+// lacks says that a file of the stream could not be opened.
+func (s *Stream) lacks() bool {
+	for i := range s.outs {
+		if k := s.outs[i].sink; k != nil && k.kind == kindAbsent {
+			return true
+		}
+	}
+	return false
+}
+
 // ageOne returns when the stream is due again; zero: it holds nothing.
 func (p *Pump) ageOne(s *Stream, now time.Time) (due time.Time) {
 	f := &s.frame
@@ -221,9 +231,14 @@ func (p *Pump) ageOne(s *Stream, now time.Time) (due time.Time) {
 		s.unsettle(now)
 		p.endLine(s, true)
 		p.settle(s, true)
+	case s.lacks():
+		s.unsettle(now)
+		p.gate(s, &s.outs[0])
+		p.gate(s, &s.outs[1])
+		p.settle(s, false)
 	}
 	switch {
-	case s.owes(), f.behind:
+	case s.owes(), s.lacks(), f.behind:
 		return now.Add(holdAge)
 	case len(f.held) > 0:
 		return f.since.Add(holdAge)

@@ -367,7 +367,7 @@ func TestKillWithinAFormattedFlood(t *testing.T) {
 
 // stamperChild writes numbered lines through a pump of its own until it is killed.
 func stamperChild() int {
-	p, err := NewPump(func(string, ...any) {})
+	p, err := NewPump(Options{Log: func(string, ...any) {}})
 	if err != nil {
 		return 1
 	}

@@ -97,7 +97,7 @@ func (l *pumpLog) count(part string) (n int) {
 func startPump(t testing.TB) (*Pump, *pumpLog) {
 	t.Helper()
 	l := &pumpLog{}
-	p, err := NewPump(l.printf)
+	p, err := NewPump(Options{Log: l.printf})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -165,7 +165,7 @@ func TestTimedRotation(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "a.log")
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	p, err := newPump(t.Logf, func() time.Time { return now })
+	p, err := newPump(Options{Log: t.Logf}, func() time.Time { return now })
 	if err != nil {
 		t.Fatal(err)
 	}

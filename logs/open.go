@@ -19,6 +19,7 @@ const (
 	kindFile    kind = iota // regular: spliced, rotated
 	kindNull                // /dev/null: spliced away
 	kindSpecial             // tty, FIFO, socket: written, may be full
+	kindAbsent              // can't be opened: refuses; see absent
 )
 
 // fileID tells whether two names are one file.
@@ -36,6 +37,7 @@ type opened struct {
 	written  time.Time // last; when it is new, that is now
 	readable bool
 	append   bool // can only be appended to
+	why      error
 }
 
 // openTarget opens what a stream writes to and creates it, and its folder, if missing.

@@ -3,8 +3,6 @@ package logs
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
 	"runtime"
 	"sync"
 
@@ -17,6 +15,8 @@ type opening struct {
 	target Target
 	files  []opened
 	queued bool // it goes by way of a queue, see buffered.go
+	open   opener
+	count  Stats // of earlier daemons
 	err    error
 }
 
@@ -24,46 +24,28 @@ type opening struct {
 // could not be had. Files are opened by as many goroutines as there are
 // processors, and the pump's goroutine is asked only once.
 func (p *Pump) OpenAll(targets []Target) (streams []*Stream, bad int, err error) {
-	all := make([]opening, len(targets))
+	return p.openPrepared(prepareAll(len(targets), func(i int) opening { return p.create(targets[i]) }))
+}
+
+// prepareAll prepares n streams, at most until one can't be had.
+func prepareAll(n int, prepare func(i int) opening) []opening {
+	all := make([]opening, n)
 	const enough = 16 // for a goroutine to be worth it
-	workers := max(1, min(runtime.GOMAXPROCS(0), len(all)/enough))
+	workers := max(1, min(runtime.GOMAXPROCS(0), n/enough))
 	var wg sync.WaitGroup
 	for w := range workers {
-		part := all[w*len(all)/workers : (w+1)*len(all)/workers]
-		from := w * len(all) / workers
+		from, to := w*n/workers, (w+1)*n/workers
 		wg.Go(func() { // ends with its part; waited for below
-			for i := range part {
-				part[i] = p.create(targets[from+i])
-				if part[i].err != nil {
+			for i := from; i < to; i++ {
+				all[i] = prepare(i)
+				if all[i].err != nil {
 					return
 				}
 			}
 		})
 	}
 	wg.Wait()
-	return p.openPrepared(all)
-}
-
-// Adopt goes on with the pipe of a stream whose daemon was killed, and with its
-// basin (see flood.go; nil if it had none), the bytes of which come first. The
-// stream has descriptors of its own.
-func (p *Pump) Adopt(t Target, pipe, second *os.File) (*Stream, error) {
-	fd, err := reopen(int(pipe.Fd()), unix.O_RDWR|unix.O_NONBLOCK)
-	if err != nil {
-		return nil, fmt.Errorf("cannot open the pipe of log %s: %w", t.Path, err)
-	}
-	o := p.prepare(t, fd)
-	if in := &o.stream.inflow; o.err == nil && second != nil {
-		if in.basin, err = reopen(int(second.Fd()), unix.O_RDWR|unix.O_NONBLOCK); err != nil {
-			o.err = fmt.Errorf("cannot open the second pipe of log %s: %w", t.Path, err)
-		}
-		in.left = err == nil
-	}
-	all, _, err := p.openPrepared([]opening{o})
-	if err != nil {
-		return nil, err
-	}
-	return all[0], nil
+	return all
 }
 
 // openPrepared has the pump take the streams, all or none.
@@ -104,16 +86,16 @@ func (p *Pump) create(t Target) opening {
 	if err != nil {
 		return opening{err: err}
 	}
-	return p.prepare(t, fd)
+	return p.prepare(t, fd, openTargets)
 }
 
 // prepare does what needs no knowledge of the other streams.
-func (p *Pump) prepare(t Target, fd int) (o opening) {
-	o = opening{stream: &Stream{pump: p, fd: fd, inflow: newInflow(fd)}, target: t, queued: t.Buffered}
+func (p *Pump) prepare(t Target, fd int, open opener) (o opening) {
+	o = opening{stream: &Stream{pump: p, key: t.Key, fd: fd, inflow: newInflow(fd)}, target: t, queued: t.Buffered, open: open}
 	if t.Buffered {
 		return o
 	}
-	o.files, o.err = openTargets(t)
+	o.files, o.err = open(t)
 	return o
 }
 
@@ -129,6 +111,12 @@ func (p *Pump) adoptAll(all []opening) (bad int, err error) {
 		if errors.Is(err, errOwned) { // by a buffered stream, which this one joins
 			o.queued = true
 			continue
+		}
+		if err != nil { // the file went away meanwhile
+			if o.files, err = o.open(o.target); err == nil {
+				err = p.adopt(o.stream, o.target, o.files)
+				o.files = nil
+			}
 		}
 		if err != nil {
 			for _, done := range all[:i] {
@@ -148,7 +136,7 @@ func (p *Pump) openAllQueued(all []opening) (bad int, err error) {
 		if !o.queued {
 			continue
 		}
-		if err := p.openQueued(o.stream, o.target); err != nil {
+		if err := p.openQueued(o); err != nil {
 			for j, done := range all {
 				if j < i || !done.queued {
 					done.stream.Close()
@@ -166,7 +154,9 @@ func (o opening) discard() {
 		return
 	}
 	closeTargets(o.files)
-	o.stream.closeBasin()
+	if o.stream.inflow.basin >= 0 { // whoever holds it keeps it
+		unix.Close(o.stream.inflow.basin)
+	}
 	if o.stream.fd >= 0 { // drop has closed those that were adopted
 		unix.Close(o.stream.fd)
 	}

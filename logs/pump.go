@@ -41,7 +41,28 @@ type Pump struct {
 	pace    pace
 	peeker  peeker
 	scratch
-	closing bool
+	end ending
+}
+
+// ending is how a pump is to end.
+type ending uint8
+
+const (
+	goOn  ending = iota
+	drain        // what is in the pipes goes to the files, and the pipes are closed
+	yield        // what is in memory goes to second pipes, and all pipes stay; see handover.go
+)
+
+// Options are what a pump wants from its daemon.
+type Options struct {
+	Log func(format string, args ...any) // the daemon's log (rate limited here)
+
+	// Second is told, before the first byte passes through a stream's second pipe, and
+	// with nil when that is over, so that somebody holds it who outlives the daemon:
+	// its bytes come before those of the stream's pipe (AdoptAll). It may be called from
+	// any goroutine, but never twice at a time; it must not block. The pipe is valid
+	// during the call only. nil: nobody wants to know.
+	Second func(key string, pipe *os.File)
 }
 
 // scratch is everyone's memory.
@@ -59,16 +80,14 @@ type queue struct {
 	basins  []*Stream // have a basin, for ebb
 }
 
-// NewPump starts the pump's goroutine. log is for the daemon's log (rate limited here).
-func NewPump(log func(format string, args ...any)) (*Pump, error) {
-	return newPump(log, time.Now)
-}
+// NewPump starts the pump's goroutine.
+func NewPump(o Options) (*Pump, error) { return newPump(o, time.Now) }
 
-func newPump(log func(format string, args ...any), now func() time.Time) (*Pump, error) {
+func newPump(o Options, now func() time.Time) (*Pump, error) {
 	return newMember(&family{
-		packer: packer{log: log},
+		packer: packer{log: o.Log}, seconds: seconds{tell: o.Second},
 		owners: map[fileID]*Pump{}, past: map[string]*history{}, guests: map[*Pump]int{},
-	}, log, now)
+	}, o.Log, now)
 }
 
 // newMember starts one of the pumps of a family.
@@ -96,11 +115,14 @@ func newMember(fam *family, log func(format string, args ...any), now func() tim
 	return p, nil
 }
 
-// Close drains every stream once more and ends the goroutine.
+// Close drains every stream once more and ends the goroutine. After HandOver it
+// only closes our descriptors of the pipes.
 func (p *Pump) Close() error {
-	p.do(context.Background(), func() { p.closing = true })
+	p.do(context.Background(), func() { p.end = drain })
 	<-p.ended
-	return p.fam.close()
+	err := p.fam.close()
+	p.closePipes()
+	return err
 }
 
 // Open makes a stream with its pipe and opens (creates 0600, O_NOFOLLOW for the
@@ -117,12 +139,14 @@ func (p *Pump) Open(t Target) (*Stream, error) {
 func (p *Pump) adopt(s *Stream, t Target, o []opened) error {
 	err := p.aim(s, t, o)
 	if err == nil {
+		p.holds(s)
 		err = p.watch(s)
 	}
 	if err != nil {
-		p.release(s, &s.outs[0])
-		p.release(s, &s.outs[1])
-		s.outs = [2]outlet{}
+		for i := range s.outs {
+			p.release(s, &s.outs[i])
+			s.outs[i].sink = nil
+		}
 	}
 	return err
 }
@@ -134,11 +158,16 @@ func (p *Pump) watch(s *Stream) error {
 	}
 	p.streams[int32(s.fd)] = s
 	if flooded {
-		s.inflow.used = p.now()
-		p.queue.basins = append(p.queue.basins, s)
-		p.queue.ready = append(p.queue.ready, s)
+		p.flow(s)
 	}
 	return nil
+}
+
+// flow begins with what is in a stream's second pipe.
+func (p *Pump) flow(s *Stream) {
+	s.inflow.left, s.inflow.used = true, p.now()
+	p.queue.basins = append(p.queue.basins, s)
+	p.queue.ready = append(p.queue.ready, s)
 }
 
 // do runs f in the pump's goroutine and waits for it.
@@ -173,7 +202,7 @@ func (p *Pump) run() {
 	defer close(p.ended)
 	fullest := 0
 	var waited time.Duration
-	for !p.closing {
+	for p.end == goOn {
 		slept, more := p.wait(earlier(p.age(), p.ebb()))
 		waited += slept
 		p.commands()
@@ -196,8 +225,13 @@ func (p *Pump) run() {
 		p.pace.flood = fullest >= 4 // a pipe was half full
 		fullest, waited = 0, 0
 	}
+	by := time.Now().Add(fullGrace)
 	for _, s := range p.streams {
-		p.drop(s)
+		if p.end == yield {
+			p.yield(s, by)
+		} else {
+			p.drop(s)
+		}
 	}
 	signal.Stop(p.sizes)
 	p.peeker.close()
@@ -314,9 +348,9 @@ func (p *Pump) drop(s *Stream) {
 	s.lose(&s.outs[0], len(s.frame.held), p.now()) // a full FIFO's, else there is none
 	s.frame.hold(nil, time.Time{})
 	p.abandon(s)
+	p.closeBasin(s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closeBasin()
 	unix.Close(s.fd) // takes it out of the epoll, being the last descriptor of this description
 	s.fd = -1
 }

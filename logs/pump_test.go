@@ -391,7 +391,7 @@ func TestGrown(t *testing.T) {
 }
 
 func TestPumpEndsItsGoroutine(t *testing.T) {
-	p, err := NewPump(t.Logf)
+	p, err := NewPump(Options{Log: t.Logf})
 	if err != nil {
 		t.Fatal(err)
 	}

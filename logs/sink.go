@@ -45,7 +45,7 @@ type trouble struct {
 }
 
 func newSink(o opened, t Target) *sink {
-	k := &sink{opened: o, target: t, off: o.size}
+	k := &sink{opened: o, target: t, off: o.size, trouble: trouble{err: o.why}}
 	if k.kind == kindFile {
 		k.index.grown(k.id.ino, k.off, o.written)
 	}
@@ -56,6 +56,9 @@ func newSink(o opened, t Target) *sink {
 func (k *sink) spliced() bool {
 	return k.kind == kindNull || k.kind == kindFile && !k.append
 }
+
+// owned: it has one writing pump.
+func (k *sink) owned() bool { return k.kind == kindFile || k.kind == kindAbsent }
 
 // limit is the size at which the file is rotated; none while that has just failed.
 func (k *sink) limit(now time.Time) limit {
@@ -80,7 +83,11 @@ func (k *sink) share() {
 
 // look compares the file with what we know of it; an error: it has to be opened again.
 func (k *sink) look() error {
-	if k.kind != kindFile {
+	switch k.kind {
+	case kindAbsent:
+		return k.why
+	case kindFile:
+	default:
 		return nil
 	}
 	var st unix.Stat_t
@@ -174,6 +181,8 @@ func (k *sink) putRest() error {
 }
 
 func (k *sink) close() {
-	unix.Close(k.fd)
+	if k.fd >= 0 { // it is absent, or its queue goes on as a basin
+		unix.Close(k.fd)
+	}
 	k.fd = -1
 }

@@ -153,7 +153,7 @@ func fileSizeCase(path string, shared bool) error {
 		return err
 	}
 	log := &pumpLog{}
-	p, err := NewPump(log.printf)
+	p, err := NewPump(Options{Log: log.printf})
 	if err != nil {
 		return err
 	}
@@ -270,7 +270,7 @@ func TestStdoutAsTarget(t *testing.T) {
 
 // stdoutChild logs two lines to its own stdout, with a limit that must not matter.
 func stdoutChild() int {
-	p, err := NewPump(func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) })
+	p, err := NewPump(Options{Log: func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }})
 	if err != nil {
 		return 1
 	}

@@ -8,10 +8,13 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Target is where a stream goes.
 type Target struct {
+	Key      string // names the stream for Options.Second; that of the first target stays
 	Path     string // absolute; "" or /dev/null: nowhere. Shared paths and special files (tty, FIFO, /dev/stdout) are fine
 	Also     string // a second file that gets the same lines, shared by the streams of an app; "" = none
 	Format   Format // zero: the bytes as they come, which costs least
@@ -32,6 +35,7 @@ type Rotation struct {
 type Stream struct {
 	pump  *Pump
 	front *Stream // of which this is the back; see buffered.go
+	key   string  // for Options.Second
 
 	// The pump's goroutine owns these.
 	target Target
@@ -55,6 +59,8 @@ type outlet struct {
 	skip    bool  // up to the next newline everything belongs to a dropped line
 	refused error // why nothing can be written in this step
 	count   dropped
+
+	rotations int // for earlier daemons
 }
 
 // dropped counts bytes that a file refused.
@@ -99,6 +105,21 @@ func (s *Stream) ChildFile() (*os.File, error) {
 		return nil, errClosed
 	}
 	return childFile(s.fd)
+}
+
+// Pipe is the pipe for whoever outlives this daemon, to be given to AdoptAll by the next.
+func (s *Stream) Pipe() (*os.File, error) { return s.ChildFile() }
+
+// PipeID is the inode of the pipe, which the descriptors of the programs that write
+// to it have as well; 0 when it is closed.
+func (s *Stream) PipeID() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var st unix.Stat_t
+	if s.fd < 0 || unix.Fstat(s.fd, &st) != nil {
+		return 0
+	}
+	return st.Ino
 }
 
 // Retarget changes the files and how lines are written; what is already in the
@@ -225,6 +246,7 @@ func (s *Stream) Close() error {
 	})
 	if b := s.backing(); err == nil && b != nil {
 		err = s.endBack(b)
+		s.pump.fam.seconds.forget(s.key)
 	}
 	return err
 }
@@ -255,7 +277,7 @@ func (s *Stream) publish() {
 	k := s.outs[0].sink
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.pub.Path, s.pub.Also, s.pub.Rotations = s.target.Path, s.target.Also, k.rotations
+	s.pub.Path, s.pub.Also, s.pub.Rotations = s.target.Path, s.target.Also, s.outs[0].rotations+k.rotations
 	s.pub.Bytes, s.pub.Dropped = s.inflow.taken-s.outs[0].count.bytes, 0
 	s.pub.Error, s.pub.DroppedSince = "", ""
 	for i := range s.outs {

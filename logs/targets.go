@@ -1,8 +1,10 @@
 package logs
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"os"
 	"time"
 
@@ -38,8 +40,43 @@ func openTargets(t Target) ([]opened, error) {
 
 func closeTargets(all []opened) {
 	for _, o := range all {
+		o.close()
+	}
+}
+
+func (o opened) close() {
+	if o.fd >= 0 {
 		unix.Close(o.fd)
 	}
+}
+
+// opener opens the files of a target.
+type opener func(Target) ([]opened, error)
+
+// openLeniently never fails: a file that can't be opened now is absent.
+func openLeniently(t Target) ([]opened, error) {
+	var all []opened
+	for i, path := range []string{t.Path, t.Also} {
+		if i > 0 && (path == "" || path == os.DevNull) {
+			continue
+		}
+		t.Path = path
+		o, err := openTarget(t)
+		if err != nil {
+			o = absent(path, err)
+		}
+		all = append(all, o)
+	}
+	return all, nil
+}
+
+// absent stands for a file that can't be opened now: it refuses everything, and
+// reopen tries again. Its number is made from its path, so that the streams of one
+// file share it and have one writer from the beginning.
+func absent(path string, why error) opened {
+	h := fnv.New64a()
+	h.Write([]byte(path))
+	return opened{fd: -1, kind: kindAbsent, id: fileID{^uint64(0), h.Sum64()}, why: why}
 }
 
 // aim gives a stream the files of t, opened by openTargets. It closes those that
@@ -58,7 +95,7 @@ func (p *Pump) aim(s *Stream, t Target, all []opened) error {
 			}
 			continue
 		case i < len(all):
-			unix.Close(all[i].fd)
+			all[i].close()
 		}
 		p.release(s, o)
 		o.sink = nil
@@ -92,12 +129,12 @@ func (p *Pump) attach(s *Stream, i int, o opened) error {
 	}
 	k := p.sinks[o.id]
 	if k != nil { // that very file is open already, under whatever name
-		unix.Close(o.fd)
+		o.close()
 		k.target = t
 	} else {
 		k = newSink(o, t)
-		if k.kind == kindFile && !p.fam.claim(o.id, p) {
-			unix.Close(o.fd)
+		if k.owned() && !p.fam.claim(o.id, p) {
+			o.close()
 			return fmt.Errorf("cannot open log %s: %w", t.Path, errOwned)
 		}
 		p.sinks[o.id] = k
@@ -139,7 +176,7 @@ func (p *Pump) release(s *Stream, o *outlet) {
 // forget takes a sink from the table of open files.
 func (p *Pump) forget(k *sink) {
 	delete(p.sinks, k.id)
-	if k.kind == kindFile {
+	if k.owned() {
 		p.fam.disown(k.id, p)
 	}
 }
@@ -173,7 +210,7 @@ func (p *Pump) seek(s *Stream, now time.Time) {
 func (p *Pump) reopen(k *sink) error {
 	now := p.now()
 	if now.Before(k.retry) {
-		return errRemoved
+		return cmp.Or(k.why, errRemoved)
 	}
 	p.forget(k)
 	for _, s := range p.streams {
@@ -187,12 +224,19 @@ func (p *Pump) reopen(k *sink) error {
 			}
 			if err != nil {
 				k.retry = now.Add(retryAfter)
+				if k.kind == kindAbsent {
+					k.why = err
+				}
 				if p.sinks[k.id] == nil && p.fam.claim(k.id, p) {
 					p.sinks[k.id] = k
 				}
 				return err
 			}
-			s.outs[i].sink.unlimited = now.Add(retryAfter) // should its name never lead to it, it isn't tried for ever
+			n := s.outs[i].sink
+			n.unlimited = now.Add(retryAfter) // should its name never lead to it, it isn't tried for ever
+			if !k.trouble.said.IsZero() && len(n.rest) == 0 && n.midline() {
+				n.rest = []byte{'\n'} // the end of that line was dropped
+			}
 		}
 	}
 	if k.trouble.owing {
@@ -283,7 +327,9 @@ func (p *Pump) publishAll(k *sink) {
 
 // remedy is what the user can do about it.
 func remedy(err error) string {
-	switch e, _ := err.(unix.Errno); e {
+	var e unix.Errno
+	errors.As(err, &e)
+	switch e {
 	case unix.ENOSPC:
 		return "space is freed on that disk"
 	case unix.EDQUOT:
@@ -294,6 +340,8 @@ func remedy(err error) string {
 		return "the disk works again (see dmesg)"
 	case unix.EROFS:
 		return "the file system is writable again"
+	case unix.EMFILE, unix.ENFILE:
+		return "there are descriptors again"
 	}
 	switch err {
 	case errFull:

@@ -1,0 +1,74 @@
+package logs
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Adoption is a stream of an earlier daemon.
+type Adoption struct {
+	Target Target
+	Pipe   *os.File // Stream.Pipe, or what a program has as its stdout; nil: the stream gets a new pipe
+	Second *os.File // what Options.Second was last told; its bytes come before those of Pipe
+	Count  Stats    // from which Bytes, Dropped, DroppedSince and Rotations go on
+}
+
+// AdoptAll goes on with the streams of a daemon that has handed over or was killed,
+// all or none. The files in all are closed, so that there are never twice as many
+// descriptors as needed; the streams have their own.
+//
+// It fails only for want of descriptors or memory for pipes. A stream whose file
+// can't be opened shows that in its Stats and counts what it drops until the file can be
+// opened, which is tried once a second.
+func (p *Pump) AdoptAll(all []Adoption) ([]*Stream, error) {
+	streams, bad, err := p.openPrepared(prepareAll(len(all), func(i int) opening { return p.prepareAdopted(all[i]) }))
+	if err != nil {
+		return nil, fmt.Errorf("cannot go on with log %s: %w", all[bad].Target.Path, err)
+	}
+	return streams, nil
+}
+
+// prepareAdopted does what needs no knowledge of the other streams.
+func (p *Pump) prepareAdopted(a Adoption) (o opening) {
+	t := a.Target
+	fd, err := takePipe(a.Pipe)
+	if a.Pipe == nil {
+		fd, err = newPipe(t.UID, t.GID)
+	}
+	if err != nil {
+		return opening{err: err}
+	}
+	o = p.prepare(t, fd, openLeniently)
+	in := &o.stream.inflow
+	if a.Second != nil {
+		in.basin, o.err = takePipe(a.Second)
+		in.left = o.err == nil
+	}
+	in.taken = a.Count.Bytes + a.Count.Dropped
+	o.stream.outs[0].count = dropped{a.Count.Dropped, a.Count.DroppedSince}
+	o.stream.outs[0].rotations = a.Count.Rotations
+	o.count = a.Count
+	return o
+}
+
+// takePipe exchanges a pipe for a description of our own. The old one may be
+// another process's, too.
+func takePipe(f *os.File) (fd int, err error) {
+	if f == nil {
+		return -1, nil
+	}
+	defer f.Close()
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return -1, fmt.Errorf("cannot open its pipe: %w", err)
+	}
+	if e := raw.Control(func(old uintptr) { fd, err = reopen(int(old), unix.O_RDWR|unix.O_NONBLOCK) }); e != nil {
+		err = e
+	}
+	if err != nil {
+		return -1, fmt.Errorf("cannot open its pipe: %w", err)
+	}
+	return fd, nil
+}
