@@ -100,11 +100,11 @@ func assemble(cfg Config) (*Daemon, error) {
 	d.log = d.journal.print
 	d.table.Store(&table{})
 	d.thrift.spend() // somebody starts us for what comes now
-	keeperPid := 0
+	var options supervise.KernelOptions
 	if cfg.Keeper != nil {
-		keeperPid = cfg.Keeper.Pid()
+		options.Keeper = cfg.Keeper.Pid
 	}
-	if d.kernel, err = supervise.NewKernel(supervise.KernelOptions{Keeper: keeperPid}); err != nil {
+	if d.kernel, err = supervise.NewKernel(options); err != nil {
 		return nil, fmt.Errorf("cannot watch processes: %v", err)
 	}
 	if d.pump, err = logs.NewPump(logs.Options{Log: d.log}); err != nil {

@@ -25,6 +25,12 @@ func (noKernel) Spawn(supervise.Command, *os.File, *os.File, func()) (supervise.
 	return nil, errors.New("nothing is started in this test")
 }
 
+func (noKernel) Adopt(supervise.Command, supervise.Run, func()) (supervise.Child, error) {
+	return nil, supervise.ErrGone
+}
+
+func (noKernel) Inherit(supervise.Command, supervise.Remains) supervise.Child { return nil }
+
 func (noKernel) Close() {}
 
 // fuzzDaemon is a daemon with a home that starts nothing.

@@ -217,9 +217,9 @@ func (c *child) tree() ([]procStat, error) {
 	if err = cmp.Or(err, lack); err != nil {
 		return nil, err
 	}
-	ours := map[int]bool{}
+	ours, reapers := map[int]bool{}, c.reapers()
 	for _, st := range all {
-		ours[st.pid] = c.isLeftover(st)
+		ours[st.pid] = c.isLeftover(st, reapers)
 	}
 	for grown := true; grown; {
 		grown = false
@@ -232,15 +232,29 @@ func (c *child) tree() ([]procStat, error) {
 	return slices.DeleteFunc(all, func(st procStat) bool { return !ours[st.pid] || !st.alive() }), nil
 }
 
+// reapers are the processes that orphans of the tree may have fallen to: they go
+// on to the next subreaper when one dies, and what a dead process had is not known.
+func (c *child) reapers() []int {
+	keeper := c.k.keeper()
+	if keeper == 0 {
+		return nil
+	}
+	all := []int{1, keeper, os.Getppid(), c.reaper}
+	if st, err := c.k.proc.stat(keeper); err == nil {
+		all = append(all, st.ppid)
+	}
+	return slices.DeleteFunc(all, func(pid int) bool { return pid == 0 })
+}
+
 // isLeftover judges a process by itself. A group's number is free for others once
 // the group is empty, so a process is in *this* group for certain only if it is
 // no younger than the reaping of the leader; younger ones are found by descent or marker.
-func (c *child) isLeftover(st procStat) bool {
-	if st.pid == os.Getpid() || st.pid == c.k.keeper || st.pid == 1 || c.k.isMain(st.pid) {
+func (c *child) isLeftover(st procStat, reapers []int) bool {
+	if st.pid == os.Getpid() || st.pid == c.k.keeper() || st.pid == 1 || c.k.isMain(st.pid) {
 		return false
 	}
 	if st.group == c.pid && (st.start <= c.reaped || c.k.proc.marked(st.pid, c.marker)) {
 		return true
 	}
-	return c.k.keeper != 0 && st.ppid == c.k.keeper && st.start >= c.start && c.k.proc.marked(st.pid, c.marker)
+	return slices.Contains(reapers, st.ppid) && st.start >= c.start && c.k.proc.marked(st.pid, c.marker)
 }

@@ -80,13 +80,15 @@ func (c *fakeClock) set(at time.Time) {
 
 // fakeKernel spawns nothing; tests say how spawns and processes end.
 type fakeKernel struct {
-	mu    sync.Mutex
-	fail  error         // of the next spawns
-	gate  chan struct{} // non-nil: a spawn waits for it
-	early bool          // exits come before Spawn returns
-	all   []*fakeChild
-	live  int
-	most  int // lives at the same time, ever
+	mu        sync.Mutex
+	fail      error         // of the next spawns
+	gate      chan struct{} // non-nil: a spawn waits for it
+	early     bool          // exits come before Spawn returns
+	all       []*fakeChild
+	inherited []*fakeChild
+	left      bool // inherited children have left something
+	live      int
+	most      int // lives at the same time, ever
 }
 
 type fakeChild struct {
@@ -101,6 +103,7 @@ type fakeChild struct {
 	gone    func()
 	exit    Exit
 	left    bool
+	dead    bool
 	freed   bool
 	reaps   int
 }
@@ -127,6 +130,46 @@ func (k *fakeKernel) Spawn(c Command, _, _ *os.File, exited func()) (Child, erro
 	return ch, nil
 }
 
+// Adopt gives the child that an earlier Process had, which may have died.
+func (k *fakeKernel) Adopt(_ Command, run Run, exited func()) (Child, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.fail != nil {
+		return nil, k.fail
+	}
+	for _, ch := range k.all {
+		if ch.pid == run.Pid && ch.adopt(exited) {
+			k.live++
+			k.most = max(k.most, k.live)
+			return ch, nil
+		}
+	}
+	return nil, ErrGone
+}
+
+func (c *fakeChild) adopt(exited func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.reaps > 0 {
+		return false
+	}
+	c.exited, c.freed = exited, false
+	if c.dead {
+		exited()
+	}
+	return true
+}
+
+// Inherit gives what is left of a process: nothing, or what left says.
+func (k *fakeKernel) Inherit(_ Command, r Remains) Child {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	ch := &fakeChild{k: k, pid: r.Pid, exit: Exit{Code: Unknown}, left: k.left}
+	k.inherited = append(k.inherited, ch)
+	k.live++
+	return ch
+}
+
 func (k *fakeKernel) set(f func()) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -139,6 +182,20 @@ func (k *fakeKernel) spawns() int {
 	return len(k.all)
 }
 
+// clearing is the child that has been cleared last.
+func (k *fakeKernel) clearing() *fakeChild {
+	if k.last().gone == nil {
+		return k.heir()
+	}
+	return k.last()
+}
+
+func (k *fakeKernel) heir() *fakeChild {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.inherited[len(k.inherited)-1]
+}
+
 func (k *fakeKernel) last() *fakeChild {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -148,9 +205,10 @@ func (k *fakeKernel) last() *fakeChild {
 // die ends the main process.
 func (c *fakeChild) die(e Exit, left bool) {
 	c.mu.Lock()
-	c.exit, c.left = e, left
+	c.exit, c.left, c.dead = e, left, true
+	exited := c.exited
 	c.mu.Unlock()
-	c.exited()
+	exited()
 }
 
 func (c *fakeChild) Identity() (pid int, start uint64) { return c.pid, uint64(c.pid) * 10 }
@@ -162,11 +220,15 @@ func (c *fakeChild) Signal(sig syscall.Signal, _ bool) error {
 	return nil
 }
 
-func (c *fakeChild) Reap(bool) (Exit, bool) {
+func (c *fakeChild) Reap(_ bool, learned func(Exit)) Remains {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.reaps++
-	return c.exit, c.left
+	learned(c.exit)
+	if c.left {
+		return Remains{Pid: c.pid, StartTime: uint64(c.pid) * 10, Reaped: 1}
+	}
+	return Remains{}
 }
 
 func (c *fakeChild) Clear(sig syscall.Signal, gone func()) {
@@ -199,20 +261,32 @@ type stage struct {
 	clock  *fakeClock
 	mu     sync.Mutex
 	seen   []Snapshot
+	kept   []Machine
 	told   []int // pids: spawned, and negative when gone
 }
 
 func newStage(t *testing.T) *stage {
 	s := &stage{t: t, kernel: &fakeKernel{}, clock: newFakeClock()}
-	s.Process = New(Config{
+	s.Process = New(s.config())
+	t.Cleanup(s.end)
+	return s
+}
+
+func (s *stage) config() Config {
+	return Config{
 		Command: Command{Argv: []string{"one"}}, Policy: testPolicy(), Kernel: s.kernel, Clock: s.clock,
+		Keep:     func(m Machine) { s.mu.Lock(); s.kept = append(s.kept, m); s.mu.Unlock() },
 		Jitter:   func(d time.Duration) time.Duration { return d },
 		OnSpawn:  func(pid int, _ uint64) { s.tell(pid) },
 		OnGone:   func(pid int) { s.tell(-pid) },
 		OnChange: func(n Snapshot) { s.mu.Lock(); s.seen = append(s.seen, n); s.mu.Unlock() },
-	})
-	t.Cleanup(s.end)
-	return s
+	}
+}
+
+func (s *stage) notes() []Machine {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]Machine(nil), s.kept...)
 }
 
 func (s *stage) tell(pid int) {
@@ -235,7 +309,7 @@ func (s *stage) end() {
 			go s.kernel.last().die(Exit{}, false)
 		}
 		if n.Clearing {
-			go s.kernel.last().gone()
+			go s.kernel.clearing().gone()
 		}
 		return n.Status == StatusStopped
 	})

@@ -12,13 +12,20 @@ import (
 
 // KernelOptions is what the real Kernel has to be told.
 type KernelOptions struct {
-	Keeper int // pid of the child subreaper that orphans of our children fall to; 0: none, then only process groups are cleared
+	// Keeper is the pid of the child subreaper that orphans of our children fall to,
+	// or this process's own if it is one; it may change. nil or 0: none, then only
+	// process groups are cleared.
+	Keeper func() int
+	// Collect has the keeper wait for an ended child of its own, which an adopted
+	// process is, and says how it ended; nil: that is never known.
+	Collect func(pid int) (unix.WaitStatus, bool)
 }
 
 // OSKernel is the real Kernel, shared by all processes of a daemon: one epoll
 // for all pidfds and one goroutine that reads it, and one thread that forks.
 type OSKernel struct {
-	keeper  int
+	keeper  func() int
+	collect func(pid int) (unix.WaitStatus, bool)
 	proc    procfs
 	spawner *spawner
 	oom     *oomCounter
@@ -42,13 +49,20 @@ func NewKernel(o KernelOptions) (*OSKernel, error) {
 		return nil, fmt.Errorf("cannot create an epoll: %v", err)
 	}
 	k := &OSKernel{
-		keeper: o.Keeper,
-		proc:   procfs{root: "/proc"},
-		oom:    newOOMCounter("/proc", "/sys/fs/cgroup"),
-		census: make(chan *census, 1),
-		done:   make(chan struct{}),
-		exits:  map[uint64]func(){},
-		mains:  map[int]struct{}{},
+		keeper:  o.Keeper,
+		collect: o.Collect,
+		proc:    procfs{root: "/proc"},
+		oom:     newOOMCounter("/proc", "/sys/fs/cgroup"),
+		census:  make(chan *census, 1),
+		done:    make(chan struct{}),
+		exits:   map[uint64]func(){},
+		mains:   map[int]struct{}{},
+	}
+	if k.keeper == nil {
+		k.keeper = func() int { return 0 }
+	}
+	if k.collect == nil {
+		k.collect = func(int) (unix.WaitStatus, bool) { return 0, false }
 	}
 	k.census <- &census{}
 	// Non-blocking, so that Go's netpoller waits for the epoll as it does for a

@@ -40,24 +40,25 @@ const (
 	EvExited                   // incarnation Inc has ended, or could not be spawned
 	EvCleared                  // nothing is left of incarnation Inc
 	EvTimer                    // the timer of Epoch has run down
-	events    = int(EvTimer) + 1
+	EvFound                    // a process runs that an earlier daemon started and could not note any more
+	events    = int(EvFound) + 1
 )
 
-var eventNames = [events]string{"start", "stop", "restart", "reset", "spawned", "exited", "cleared", "timer"}
+var eventNames = [events]string{"start", "stop", "restart", "reset", "spawned", "exited", "cleared", "timer", "found"}
 
 func (k EventKind) String() string { return eventNames[k] }
 
 // Event is one thing that happened, with the incarnation or epoch it belongs to.
 type Event struct {
-	Kind      EventKind
-	At        time.Time
-	Inc       uint64                            // EvSpawned, EvExited, EvCleared
-	Epoch     uint64                            // EvTimer
-	Cause     string                            // EvRestart
-	Run       Run                               // EvSpawned
-	Exit      Exit                              // EvExited
-	Leftovers bool                              // EvExited: part of the tree still lives
-	Jitter    func(time.Duration) time.Duration // nil: none
+	Kind    EventKind
+	At      time.Time
+	Inc     uint64                            // EvSpawned, EvExited, EvCleared
+	Epoch   uint64                            // EvTimer
+	Cause   string                            // EvRestart
+	Run     Run                               // EvSpawned, EvFound
+	Exit    Exit                              // EvExited; EvFound: of the run before, if there was one
+	Remains Remains                           // EvExited: what still lives of the tree
+	Jitter  func(time.Duration) time.Duration // nil: none
 }
 
 // ActionKind is what the shell has to do.
@@ -83,46 +84,65 @@ type Action struct {
 
 // Machine is one supervised process as a value. Want is the user's wish and
 // changed by requests alone: a program that ended as it should (autorestart off,
-// a stop exit code) is Stopped and still wanted.
+// a stop exit code) is Stopped and still wanted. As JSON it outlives its daemon:
+// Restore goes on from it.
 type Machine struct {
-	State    State
-	Want     bool
-	Inc      uint64 // spawns ordered so far
-	Run      Run    // zero without a live process
-	Timer    Timer
-	Count    Count
-	Plan     Plan
-	Recycle  bool // Spawning: end the newcomer as soon as it is there
-	Killed   bool // SIGKILL was sent and something is still there
-	Cause    string
-	LastExit *Exit
+	State    State   `json:"state"`
+	Want     bool    `json:"want,omitempty"`
+	Inc      uint64  `json:"inc,omitempty"` // spawns ordered so far
+	Run      Run     `json:"run,omitzero"`  // zero without a live process
+	Timer    Timer   `json:"timer,omitzero"`
+	Count    Count   `json:"count,omitzero"`
+	Plan     Plan    `json:"plan,omitzero"`
+	Recycle  bool    `json:"recycle,omitempty"` // Spawning: end the newcomer as soon as it is there
+	Asked    bool    `json:"asked,omitempty"`   // Stopping: it was told to end
+	Killed   bool    `json:"killed,omitempty"`  // SIGKILL was sent and something is still there
+	Cause    string  `json:"cause,omitempty"`
+	LastExit *Exit   `json:"last_exit,omitempty"`
+	Ended    *Exit   `json:"ended,omitempty"`  // how Run has ended, from when that is known to when it is judged
+	Remains  Remains `json:"remains,omitzero"` // Clearing: of what
 }
 
 // Run is the live process.
 type Run struct {
-	Pid       int
-	StartTime uint64 // clock ticks since boot (/proc/PID/stat field 22)
-	Started   time.Time
+	Pid       int       `json:"pid"`
+	StartTime uint64    `json:"start_time"` // clock ticks since boot (/proc/PID/stat field 22)
+	Started   time.Time `json:"started"`
+}
+
+// Remains is what lives of the tree of a main process that is dead and reaped.
+type Remains struct {
+	Pid       int    `json:"pid"`
+	StartTime uint64 `json:"start_time"`
+	Reaped    uint64 `json:"reaped,omitempty"` // when, in clock ticks since boot; 0: not known
 }
 
 // Timer is the machine's only timer; a later epoch makes an earlier one stale.
 type Timer struct {
-	Epoch uint64
-	Armed bool
+	Epoch uint64        `json:"epoch"`
+	Armed bool          `json:"armed,omitempty"`
+	Due   time.Time     `json:"due,omitzero"`
+	Delay time.Duration `json:"delay_ns,omitempty"`
+}
+
+// left is how long the timer has to run at now. The wall clock may have been set
+// since it was armed, so it is never more than it was armed with.
+func (t Timer) left(now time.Time) time.Duration {
+	return min(max(t.Due.Sub(now), 0), t.Delay)
 }
 
 // Count is what the user may reset.
 type Count struct {
-	Restarts int // spawns but for the first, and those by which a stopped or errored app was started
-	Unstable int // unstable exits in a row, never above MaxRestarts
+	Restarts int `json:"restarts,omitempty"` // spawns but for the first, and those by which a stopped or errored app was started
+	Unstable int `json:"unstable,omitempty"` // unstable exits in a row, never above MaxRestarts
 }
 
 // Plan says what follows once the tree is gone.
 type Plan struct {
-	Then  then
-	Due   time.Time     // when the successor may start
-	Delay time.Duration // from the exit to Due
-	Again bool          // the next spawn counts as a restart
+	Then  then          `json:"then"`
+	Due   time.Time     `json:"due,omitzero"`       // when the successor may start
+	Delay time.Duration `json:"delay_ns,omitempty"` // from the exit to Due
+	Again bool          `json:"again,omitempty"`    // the next spawn counts as a restart
 }
 
 type then int
@@ -132,6 +152,8 @@ const (
 	thenRun              // a successor, at Due
 	thenFail             // errored
 )
+
+var thenNames = [...]string{"rest", "run", "fail"}
 
 const (
 	retryErrored = 30 * time.Second
@@ -149,7 +171,7 @@ func Step(m Machine, pol Policy, ev Event) (Machine, []Action) {
 		if !m.Timer.Armed || ev.Epoch != m.Timer.Epoch {
 			return m, nil
 		}
-		m.Timer.Armed = false
+		m.Timer = Timer{Epoch: m.Timer.Epoch}
 	case EvSpawned, EvExited, EvCleared:
 		if ev.Inc != m.Inc {
 			return m, nil
@@ -174,38 +196,38 @@ type rule func(*step)
 var table = [states][events]rule{
 	Stopped: {
 		EvStart: startFresh, EvStop: unwant, EvRestart: startFresh, EvReset: reset,
-		EvSpawned: ignore, EvExited: ignore, EvCleared: ignore, EvTimer: ignore,
+		EvSpawned: ignore, EvExited: ignore, EvCleared: ignore, EvTimer: ignore, EvFound: takeOver,
 	},
 	Spawning: {
 		EvStart: want, EvStop: dropNewcomer, EvRestart: recycleNewcomer, EvReset: reset,
-		EvSpawned: spawned, EvExited: spawnFailed, EvCleared: ignore, EvTimer: ignore,
+		EvSpawned: spawned, EvExited: spawnFailed, EvCleared: ignore, EvTimer: ignore, EvFound: spawned,
 	},
 	Starting: {
 		EvStart: ignore, EvStop: stop, EvRestart: restart, EvReset: reset,
-		EvSpawned: ignore, EvExited: unstableExit, EvCleared: ignore, EvTimer: online,
+		EvSpawned: ignore, EvExited: unstableExit, EvCleared: ignore, EvTimer: online, EvFound: unstableThenFound,
 	},
 	Online: {
 		EvStart: ignore, EvStop: stop, EvRestart: restart, EvReset: reset,
-		EvSpawned: ignore, EvExited: stableExit, EvCleared: ignore, EvTimer: forget,
+		EvSpawned: ignore, EvExited: stableExit, EvCleared: ignore, EvTimer: forget, EvFound: stableThenFound,
 	},
 	Stopping: {
 		EvStart: want, EvStop: unwant, EvRestart: wantAgain, EvReset: reset,
-		EvSpawned: ignore, EvExited: requestedExit, EvCleared: ignore, EvTimer: kill,
+		EvSpawned: ignore, EvExited: requestedExit, EvCleared: ignore, EvTimer: kill, EvFound: requestedThenFound,
 	},
 	Killing: {
 		EvStart: want, EvStop: unwant, EvRestart: wantAgain, EvReset: reset,
-		EvSpawned: ignore, EvExited: requestedExit, EvCleared: ignore, EvTimer: kill,
+		EvSpawned: ignore, EvExited: requestedExit, EvCleared: ignore, EvTimer: kill, EvFound: requestedThenFound,
 	},
 	Clearing: {
 		EvStart: startAfterClearing, EvStop: stopAfterClearing, EvRestart: restartAfterClearing, EvReset: reset,
-		EvSpawned: ignore, EvExited: ignore, EvCleared: cleared, EvTimer: killLeftovers,
+		EvSpawned: ignore, EvExited: ignore, EvCleared: cleared, EvTimer: killLeftovers, EvFound: takeOver,
 	},
 	Backoff: {
 		EvStart: startNow, EvStop: rest, EvRestart: startNow, EvReset: reset,
-		EvSpawned: ignore, EvExited: ignore, EvCleared: ignore, EvTimer: startDue,
+		EvSpawned: ignore, EvExited: ignore, EvCleared: ignore, EvTimer: startDue, EvFound: takeOver,
 	},
 	Errored: {
 		EvStart: startFresh, EvStop: rest, EvRestart: startFresh, EvReset: reset,
-		EvSpawned: ignore, EvExited: ignore, EvCleared: ignore, EvTimer: startDue,
+		EvSpawned: ignore, EvExited: ignore, EvCleared: ignore, EvTimer: startDue, EvFound: takeOver,
 	},
 }

@@ -66,38 +66,47 @@ func TestEveryPair(t *testing.T) {
 		Stopped: {
 			"spawning true: spawn", "stopped false: ", "spawning true: spawn", "stopped false: ",
 			"stopped false: ", "stopped false: ", "stopped false: ", "stopped false: ",
+			"starting true: arm(1s)",
 		},
 		Spawning: {
 			"spawning true: ", "spawning false: ", "spawning true: ", "spawning true: ",
 			"starting true: arm(1s)", "backoff true: arm(100ms)", "spawning true: ", "spawning true: ",
+			"starting true: arm(1s)",
 		},
 		Starting: {
 			"starting true: ", "stopping false: signal(SIGINT) arm(5s)", "stopping true: signal(SIGINT) arm(5s)", "starting true: ",
 			"starting true: ", "backoff true: gone disarm arm(100ms)", "starting true: ", "online true: ",
+			"starting true: arm(1s)",
 		},
 		Online: {
 			"online true: ", "stopping false: signal(SIGINT) arm(5s)", "stopping true: signal(SIGINT) arm(5s)", "online true: ",
 			"online true: ", "spawning true: gone disarm spawn", "online true: ", "online true: ",
+			"starting true: arm(1s)",
 		},
 		Stopping: {
 			"stopping true: ", "stopping false: ", "stopping true: ", "stopping true: ",
 			"stopping true: ", "spawning true: gone disarm spawn", "stopping true: ", "killing true: signal(SIGKILL) arm(5s)",
+			"starting true: arm(1s)",
 		},
 		Killing: {
 			"killing true: ", "killing false: ", "killing true: ", "killing true: ",
 			"killing true: ", "spawning true: gone disarm spawn", "killing true: ", "killing true: signal(SIGKILL) arm(5s)",
+			"starting true: arm(1s)",
 		},
 		Clearing: {
 			"clearing true: ", "clearing false: ", "clearing true: ", "clearing true: ",
 			"clearing true: ", "clearing true: ", "backoff true: gone disarm arm(1s)", "clearing true: clear(SIGKILL) arm(5s)",
+			"starting true: arm(1s)",
 		},
 		Backoff: {
 			"spawning true: disarm spawn", "stopped false: disarm", "spawning true: disarm spawn", "backoff true: ",
 			"backoff true: ", "backoff true: ", "backoff true: ", "spawning true: spawn",
+			"starting true: arm(1s)",
 		},
 		Errored: {
 			"spawning true: disarm spawn", "stopped false: disarm", "spawning true: disarm spawn", "errored true: ",
 			"errored true: ", "errored true: ", "errored true: ", "spawning true: spawn",
+			"starting true: arm(1s)",
 		},
 	}
 	for st := range State(states) {
@@ -391,7 +400,7 @@ func TestRequestsWhileSpawning(t *testing.T) {
 
 func TestClearing(t *testing.T) {
 	t.Parallel()
-	dies := Event{Kind: EvExited, Exit: Exit{Signal: syscall.SIGKILL}, Leftovers: true}
+	dies := Event{Kind: EvExited, Exit: Exit{Signal: syscall.SIGKILL}, Remains: Remains{Pid: 42}}
 	l := newLife(t).up().ev(dies).is(Clearing)
 	if got := words(l.acc); got != "clear(SIGTERM) arm(5s)" {
 		t.Errorf("begins with %q", got)
@@ -419,7 +428,7 @@ func TestClearing(t *testing.T) {
 
 func TestRequestsWhileClearing(t *testing.T) {
 	t.Parallel()
-	dies := Event{Kind: EvExited, Exit: Exit{Code: 1}, Leftovers: true}
+	dies := Event{Kind: EvExited, Exit: Exit{Code: 1}, Remains: Remains{Pid: 42}}
 	clearing := func() *life { return newLife(t).on(EvStart).on(EvSpawned).ev(dies).is(Clearing) }
 	clearing().on(EvStop).on(EvCleared).is(Stopped)
 	if l := clearing().on(EvStart).on(EvCleared).is(Spawning); l.m.Count.Unstable != 0 || l.m.Count.Restarts != 1 {

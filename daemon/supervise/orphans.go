@@ -6,16 +6,25 @@ import "os"
 // found when its parents are dead: it has fallen to the keeper, and its
 // environment names the app it came from.
 
-// orphans lists live children of the keeper that came from the incarnation
+// reaper is who the orphans of our children fall to: the keeper, unless it is one
+// that was started later than we, which is nobody's ancestor.
+func (k *OSKernel) reaper() int {
+	if keeper := k.keeper(); keeper == 0 || keeper == os.Getpid() {
+		return keeper
+	}
+	return os.Getppid()
+}
+
+// orphans lists live children of reaper that came from the incarnation
 // started at since. It is asked at every exit, so the usual answer, none, is cheap.
-func (k *OSKernel) orphans(since uint64, marker []string) []procStat {
-	if k.keeper == 0 || len(marker) == 0 {
+func (k *OSKernel) orphans(reaper int, since uint64, marker []string) []procStat {
+	if reaper == 0 || len(marker) == 0 {
 		return nil
 	}
-	candidates, err := k.keptChildren(since)
+	candidates, err := k.keptChildren(reaper, since)
 	if err != nil {
 		c := <-k.census
-		candidates = c.youngChildren(k, since)
+		candidates = c.youngChildren(k, reaper, since)
 		k.census <- c
 	}
 	var found []procStat
@@ -27,14 +36,14 @@ func (k *OSKernel) orphans(since uint64, marker []string) []procStat {
 	return found
 }
 
-// keptChildren asks the kernel for the keeper's children. One that has ended since
-// the list was made has left its own children to the keeper, so then there is
+// keptChildren asks the kernel for the reaper's children. One that has ended since
+// the list was made has left its own children to it, so then there is
 // another look, at those that are new.
-func (k *OSKernel) keptChildren(since uint64) (found []procStat, err error) {
-	looked := map[int]bool{os.Getpid(): true}
+func (k *OSKernel) keptChildren(reaper int, since uint64) (found []procStat, err error) {
+	looked := map[int]bool{os.Getpid(): true, k.keeper(): true}
 	for changed := true; changed; {
 		changed = false
-		pids, err := k.proc.children(k.keeper)
+		pids, err := k.proc.children(reaper)
 		if err != nil {
 			return nil, err
 		}
@@ -67,7 +76,7 @@ type record struct {
 	round uint32 // in which it was seen last
 }
 
-func (c *census) youngChildren(k *OSKernel, since uint64) (found []procStat) {
+func (c *census) youngChildren(k *OSKernel, reaper int, since uint64) (found []procStat) {
 	if c.known == nil {
 		c.known = map[entry]record{}
 	}
@@ -86,7 +95,7 @@ func (c *census) youngChildren(k *OSKernel, since uint64) (found []procStat) {
 		}
 		r.start = st.start
 		c.known[e] = r
-		if st.ppid == k.keeper && st.start >= since && st.alive() && e.pid != os.Getpid() {
+		if st.ppid == reaper && st.start >= since && st.alive() && e.pid != os.Getpid() {
 			found = append(found, st)
 		}
 	})

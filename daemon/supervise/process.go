@@ -16,6 +16,7 @@ type Config struct {
 	Stdio    func() (out, err *os.File, e error) // per spawn: fresh descriptions, closed after the spawn; nil files mean /dev/null
 	OnSpawn  func(pid int, start uint64)         // told right after a spawn, before anything else: the keeper
 	OnGone   func(pid int)                       // the incarnation and its leftovers are gone
+	Keep     func(Machine)                       // at every transition, before its effects: what Restore needs after the death of this daemon
 	OnChange func(Snapshot)                      // after every transition, in order; a crash with an immediate restart is one
 	Clock    Clock                               // nil: the system's
 	Jitter   func(time.Duration) time.Duration   // ±10 %; nil: random
@@ -27,17 +28,23 @@ type Kernel interface {
 	// another goroutine, when the main process has ended (not yet reaped),
 	// possibly before Spawn returns. Spawns are bounded: it may wait for its turn.
 	Spawn(c Command, out, err *os.File, exited func()) (Child, error)
+	// Adopt takes over a process that an earlier daemon spawned, dead ones included
+	// that nobody has reaped yet. ErrGone: there is no such process any more.
+	Adopt(c Command, run Run, exited func()) (Child, error)
+	// Inherit takes over what a process has left that is dead and reaped.
+	Inherit(c Command, r Remains) Child
 }
 
-// Child is one spawned incarnation. Its methods are called by one goroutine.
+// Child is one incarnation, spawned or adopted. Its methods are called by one goroutine.
 type Child interface {
 	Identity() (pid int, start uint64)
 	// Signal goes to the whole group, or with tree false to the main process alone.
 	Signal(sig syscall.Signal, tree bool) error
-	// Reap collects the exit. With tree it first sends SIGTERM to what is left
+	// Reap collects the exit and tells learned of it, if possible as long as it can
+	// still be found out again. With tree it first sends SIGTERM to what is left
 	// of the group (while the unreaped leader still pins its number), and says
-	// whether anything of the tree is still there.
-	Reap(tree bool) (e Exit, leftovers bool)
+	// what of the tree is still there; zero: nothing.
+	Reap(tree bool, learned func(Exit)) Remains
 	// Clear signals everything left of the tree, descendants that left the group
 	// included, and calls gone (once, from another goroutine) when nothing is left.
 	// Calling it again with another signal replaces the signal only.
@@ -47,34 +54,44 @@ type Child interface {
 }
 
 // Process is the actor that keeps one program running. All fields but the
-// mailbox and the snapshot belong to its goroutine.
+// mailbox, the snapshot and the noted machine belong to its goroutine.
 type Process struct {
-	cfg      Config
-	mail     mailbox
-	snap     atomic.Pointer[Snapshot]
-	done     chan struct{} // closed when the goroutine has ended
-	m        Machine
-	policy   Policy // of the current incarnation; cfg has the next one's
-	child    Child  // nil: none, or not known yet
-	early    uint64 // an incarnation whose exit was seen before its Spawned
-	unarm    func() bool
-	watchers []*watcher
-	closing  bool
+	cfg       Config
+	mail      mailbox
+	snap      atomic.Pointer[Snapshot]
+	noted     atomic.Pointer[Machine]
+	done      chan struct{} // closed when the goroutine has ended
+	m         Machine
+	policy    Policy // of the current incarnation; cfg has the next one's
+	child     Child  // nil: none, or not known yet
+	early     uint64 // an incarnation whose exit was seen before its Spawned
+	unarm     func() bool
+	watchers  []*watcher
+	launching bool // the kernel has been asked to spawn and hasn't answered yet
+	closing   bool
+	leaving   bool // Abandon was called
+	left      bool // nothing may be done any more
 }
 
 // New starts the actor's goroutine with nothing running and nothing wanted.
 func New(cfg Config) *Process {
+	p := create(cfg, Machine{})
+	go p.run() // ended by Close or Abandon, which wait for it
+	return p
+}
+
+func create(cfg Config, m Machine) *Process {
 	if cfg.Clock == nil {
 		cfg.Clock = SystemClock()
 	}
 	if cfg.Jitter == nil {
 		cfg.Jitter = jitter
 	}
-	p := &Process{cfg: cfg, policy: cfg.Policy, done: make(chan struct{}), unarm: func() bool { return false }}
+	p := &Process{cfg: cfg, m: m, policy: cfg.Policy, done: make(chan struct{}), unarm: func() bool { return false }}
 	p.mail.init()
-	first := p.m.snapshot()
+	first := m.snapshot()
 	p.snap.Store(&first)
-	go p.run() // ended by Close, which waits for it
+	p.noted.Store(&m)
 	return p
 }
 
@@ -135,7 +152,7 @@ func (p *Process) Close() {
 
 func (p *Process) request(ev Event) {
 	p.mail.post(func() {
-		if !p.closing {
+		if !p.closing && !p.leaving {
 			p.step(ev)
 		}
 	})
@@ -143,14 +160,14 @@ func (p *Process) request(ev Event) {
 
 func (p *Process) run() {
 	defer close(p.done)
-	for !p.closing || p.m.State != Stopped {
+	for !p.left && (!p.closing || p.m.State != Stopped) {
 		p.mail.next()()
 	}
 	p.mail.close()
 }
 
-// step carries out one event: the effects first, because a successor is due now,
-// then the news.
+// step carries out one event: first the note for the next daemon, then the effects,
+// because a successor is due now, then the news.
 func (p *Process) step(ev Event) {
 	if ev.At.IsZero() {
 		ev.At = p.cfg.Clock.Now()
@@ -159,6 +176,9 @@ func (p *Process) step(ev Event) {
 	was := p.m
 	m, acts := Step(was, p.policy, ev)
 	p.m = m
+	if m != was {
+		p.keep()
+	}
 	for _, a := range acts {
 		p.do(a)
 	}
@@ -172,10 +192,9 @@ func (p *Process) do(a Action) {
 	case ActSpawn:
 		p.spawn(a.Inc)
 	case ActSignal:
-		_ = p.child.Signal(a.Sig, p.policy.TreeKill) // an error means it has ended: its exit is on the way
+		p.signal(a.Sig)
 	case ActClear:
-		inc := p.m.Inc
-		p.child.Clear(a.Sig, func() { p.mail.post(func() { p.step(Event{Kind: EvCleared, Inc: inc}) }) })
+		p.clear(a.Sig)
 	case ActGone:
 		pid, _ := p.child.Identity()
 		p.child.Release()
@@ -184,12 +203,43 @@ func (p *Process) do(a Action) {
 			p.cfg.OnGone(pid)
 		}
 	case ActArm:
-		p.unarm()
-		p.unarm = p.cfg.Clock.AfterFunc(a.Delay, func() {
-			p.mail.post(func() { p.step(Event{Kind: EvTimer, Epoch: a.Epoch}) })
-		})
+		p.arm(a.Epoch, a.Delay)
 	case ActDisarm:
 		p.unarm()
+	}
+}
+
+// signal sends the signal that the machine has decided on, and notes it: a program
+// that hears the same request twice may take it for impatience.
+func (p *Process) signal(sig syscall.Signal) {
+	if p.child == nil {
+		return // it couldn't be adopted yet; adoption makes up for it
+	}
+	_ = p.child.Signal(sig, p.policy.TreeKill) // an error means it has ended: its exit is on the way
+	if p.m.State == Stopping {
+		p.m.Asked = true
+		p.keep()
+	}
+}
+
+func (p *Process) clear(sig syscall.Signal) {
+	inc := p.m.Inc
+	p.child.Clear(sig, func() { p.mail.post(func() { p.step(Event{Kind: EvCleared, Inc: inc}) }) })
+}
+
+func (p *Process) arm(epoch uint64, d time.Duration) {
+	p.unarm()
+	p.unarm = p.cfg.Clock.AfterFunc(d, func() {
+		p.mail.post(func() { p.step(Event{Kind: EvTimer, Epoch: epoch}) })
+	})
+}
+
+// keep notes the machine for the next daemon.
+func (p *Process) keep() {
+	m := p.m
+	p.noted.Store(&m)
+	if p.cfg.Keep != nil {
+		p.cfg.Keep(m)
 	}
 }
 
@@ -204,6 +254,7 @@ func (p *Process) spawn(inc uint64) {
 			return
 		}
 	}
+	p.launching = true
 	go p.launch(inc, p.cfg.Command, out, err) // ends with the kernel's answer; Close waits for the event it posts
 }
 
@@ -219,11 +270,16 @@ func (p *Process) launch(inc uint64, c Command, out, err *os.File) {
 		err.Close()
 	}
 	p.mail.post(func() {
-		if e != nil {
+		p.launching = false
+		switch {
+		case e == nil:
+			p.spawned(inc, child)
+		case !p.leaving: // else the next daemon tries again
 			p.spawnFailed(inc, e)
-			return
 		}
-		p.spawned(inc, child)
+		if p.leaving {
+			p.letGo()
+		}
 	})
 }
 
@@ -247,7 +303,7 @@ func (p *Process) spawned(inc uint64, child Child) {
 
 // exited is the path of a crash: collect the exit, decide, spawn the successor.
 func (p *Process) exited(inc uint64) {
-	if inc != p.m.Inc {
+	if inc != p.m.Inc || p.leaving {
 		return
 	}
 	if p.child == nil {
@@ -255,9 +311,18 @@ func (p *Process) exited(inc uint64) {
 		return
 	}
 	now := p.cfg.Clock.Now()
-	e, leftovers := p.child.Reap(p.policy.TreeKill)
-	e.At, e.Uptime = now, now.Sub(p.m.Run.Started)
-	p.step(Event{Kind: EvExited, At: now, Inc: inc, Exit: e, Leftovers: leftovers})
+	var exit Exit
+	remains := p.child.Reap(p.policy.TreeKill, func(e Exit) {
+		if was := p.m.Ended; was != nil && e.Signal == 0 && e.Code == Unknown {
+			e = *was // an earlier daemon had learned it
+		} else {
+			e.At, e.Uptime = now, max(now.Sub(p.m.Run.Started), 0)
+		}
+		exit = e
+		p.m.Ended = &e
+		p.keep() // as soon as it is reaped nobody else can find out
+	})
+	p.step(Event{Kind: EvExited, At: now, Inc: inc, Exit: exit, Remains: remains})
 }
 
 // publish makes the machine's state known: to readers, to those who wait, to OnChange.

@@ -150,18 +150,17 @@ func TestOrphans(t *testing.T) {
 			delete(files, "9/task/9/children")
 		}
 		k := newTestKernel(t)
-		k.keeper, k.proc = 9, fakeProc(t, files)
+		k.proc = fakeProc(t, files)
 		for range 2 { // the second time with what is known from the first
 			var got []int
-			for _, st := range k.orphans(100, []string{"pm_id=3", "H=/x"}) {
+			for _, st := range k.orphans(9, 100, []string{"pm_id=3", "H=/x"}) {
 				got = append(got, st.pid)
 			}
 			if slices.Sort(got); !slices.Equal(got, want) {
 				t.Errorf("kernel's list %v: found %v, want %v", listed, got, want)
 			}
 		}
-		k.keeper = 0
-		if got := k.orphans(100, []string{"pm_id=3"}); got != nil {
+		if got := k.orphans(0, 100, []string{"pm_id=3"}); got != nil {
 			t.Errorf("without a keeper: %v", got)
 		}
 	}
@@ -178,7 +177,7 @@ func TestCensusForgetsTheDead(t *testing.T) {
 			files[fmt.Sprintf("%d/stat", pid)] = statText(pid, "x", "S", 1, pid, 1, 5)
 		}
 		k.proc = fakeProc(t, files)
-		c.youngChildren(k, 100)
+		c.youngChildren(k, 9, 100)
 	}
 	if len(c.known) > 20 {
 		t.Errorf("knows %d processes of 10", len(c.known))

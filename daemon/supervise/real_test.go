@@ -61,7 +61,7 @@ func (s *scene) stdio() (out, err *os.File, e error) {
 // newTestKernel makes sure at the end that nothing was forgotten in it.
 func newTestKernel(t testing.TB) *OSKernel {
 	t.Helper()
-	k, err := NewKernel(KernelOptions{Keeper: os.Getpid()})
+	k, err := NewKernel(KernelOptions{Keeper: os.Getpid, Collect: collectHere})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,6 +72,12 @@ func newTestKernel(t testing.TB) *OSKernel {
 		}
 	})
 	return k
+}
+
+// collectHere plays the keeper, whose children our children are.
+func collectHere(pid int) (ws unix.WaitStatus, ok bool) {
+	got, err := unix.Wait4(pid, &ws, unix.WNOHANG, nil)
+	return ws, err == nil && got == pid
 }
 
 func (s *scene) await(what string, cond func(Snapshot) bool) Snapshot {

@@ -110,12 +110,16 @@ func forget(s *step) { s.m.Count.Unstable = 0 }
 // halt asks the process to end.
 func (s *step) halt() {
 	s.m.State = Stopping
-	sig := s.pol.KillSignal
-	if sig == 0 {
-		sig = syscall.SIGTERM
-	}
-	s.act(Action{Kind: ActSignal, Sig: sig})
+	s.m.Asked = false
+	s.act(Action{Kind: ActSignal, Sig: s.pol.killSignal()})
 	s.arm(s.pol.KillTimeout)
+}
+
+func (pol Policy) killSignal() syscall.Signal {
+	if pol.KillSignal == 0 {
+		return syscall.SIGTERM
+	}
+	return pol.KillSignal
 }
 
 // kill is repeated until the process is gone: it may hang in the kernel, and
@@ -179,6 +183,8 @@ func (s *step) record(requested bool) {
 	e.Requested, e.Incarnation = requested, s.ev.Inc
 	s.m.LastExit = &e
 	s.m.Run = Run{}
+	s.m.Ended = nil
+	s.m.Asked = false
 	s.m.Killed = false
 	s.m.Recycle = false
 	if !requested {
@@ -217,8 +223,9 @@ func (s *step) unstableDelay() time.Duration {
 
 // bury follows every exit: first the rest of the tree, then the plan.
 func (s *step) bury() {
-	if s.ev.Leftovers {
+	if s.ev.Remains.Pid != 0 {
 		s.m.State = Clearing
+		s.m.Remains = s.ev.Remains
 		s.act(Action{Kind: ActClear, Sig: syscall.SIGTERM})
 		s.arm(s.pol.KillTimeout)
 		return
@@ -231,6 +238,7 @@ func (s *step) bury() {
 
 func cleared(s *step) {
 	s.m.Killed = false
+	s.m.Remains = Remains{}
 	s.act(Action{Kind: ActGone})
 	s.settle()
 }
@@ -260,6 +268,33 @@ func (s *step) runAfterClearing(again bool) {
 func stopAfterClearing(s *step) {
 	s.m.Want = false
 	s.m.Plan = Plan{Then: thenRest}
+}
+
+// What an earlier daemon did after its last note is seen only by the process that
+// runs: whatever we know of is over, and it is the successor.
+
+func unstableThenFound(s *step) {
+	unstableExit(s)
+	takeOver(s)
+}
+
+func stableThenFound(s *step) {
+	stableExit(s)
+	takeOver(s)
+}
+
+func requestedThenFound(s *step) {
+	requestedExit(s)
+	takeOver(s)
+}
+
+func takeOver(s *step) {
+	if s.m.State != Spawning {
+		s.spawn()
+	}
+	s.m.Want, s.m.Killed, s.m.Remains = true, false, Remains{}
+	s.acts = nil // all that had to be done for it to be there has been done
+	spawned(s)
 }
 
 // settle carries out the plan now that nothing is left of the incarnation.
@@ -301,13 +336,13 @@ func (s *step) act(a Action) { s.acts = append(s.acts, a) }
 
 // arm replaces whatever timer was running.
 func (s *step) arm(d time.Duration) {
-	s.m.Timer = Timer{Epoch: s.m.Timer.Epoch + 1, Armed: true}
+	s.m.Timer = Timer{Epoch: s.m.Timer.Epoch + 1, Armed: true, Due: s.ev.At.Add(d), Delay: d}
 	s.act(Action{Kind: ActArm, Epoch: s.m.Timer.Epoch, Delay: d})
 }
 
 func (s *step) disarm() {
 	if s.m.Timer.Armed {
-		s.m.Timer.Armed = false
+		s.m.Timer = Timer{Epoch: s.m.Timer.Epoch}
 		s.act(Action{Kind: ActDisarm})
 	}
 }

@@ -26,13 +26,13 @@ func (k *OSKernel) Spawn(c Command, out, err *os.File, exited func()) (Child, er
 		_, _ = unix.Wait4(pid, nil, 0, nil)
 		return nil, fmt.Errorf("cannot watch the new process: %v (gopm needs Linux 5.4 or later)", e)
 	}
-	return k.adopt(c, pid, pidfd, exited)
+	return k.own(c, pid, pidfd, exited)
 }
 
-// adopt makes a Child of a process just spawned.
-func (k *OSKernel) adopt(c Command, pid, pidfd int, exited func()) (Child, error) {
+// own makes a Child of a process just spawned.
+func (k *OSKernel) own(c Command, pid, pidfd int, exited func()) (Child, error) {
 	st, _ := k.proc.stat(pid) // it is ours and unreaped, so it is there, if only as a zombie
-	ch := &child{k: k, pid: pid, pidfd: pidfd, start: st.start, marker: c.Marker, ooms: k.oom.recent()}
+	ch := &child{k: k, pid: pid, pidfd: pidfd, start: st.start, marker: c.Marker, reaper: k.reaper(), ooms: k.oom.recent()}
 	k.setMain(pid, true)
 	var e error
 	if ch.watch, e = k.watch(pidfd, exited); e != nil {

@@ -37,14 +37,18 @@ type Credential struct {
 
 // Exit is how an incarnation ended.
 type Exit struct {
-	At        time.Time
-	Code      int            // meaningful when Signal is 0 and Err is empty; -1: not known
-	Signal    syscall.Signal // 0: it exited by itself
-	CoreDump  bool
-	OOM       bool   // the kernel's OOM killer did it, as far as that can be known
-	Err       string // the spawn failed: nothing ran ("permission denied: /x/app")
-	Uptime    time.Duration
-	Requested bool // we had asked it to end
+	At        time.Time      `json:"at"`
+	Code      int            `json:"code,omitempty"`   // meaningful when Signal is 0 and Err is empty; Unknown
+	Signal    syscall.Signal `json:"signal,omitempty"` // 0: it exited by itself
+	CoreDump  bool           `json:"core_dump,omitempty"`
+	OOM       bool           `json:"oom,omitempty"` // the kernel's OOM killer did it, as far as that can be known
+	Err       string         `json:"err,omitempty"` // the spawn failed: nothing ran ("permission denied: /x/app")
+	Uptime    time.Duration  `json:"uptime_ns,omitempty"`
+	Requested bool           `json:"requested,omitempty"` // we had asked it to end
 
-	Incarnation uint64 // whose end it was
+	Incarnation uint64 `json:"incarnation,omitempty"` // whose end it was
 }
+
+// Unknown is the code of an exit that nobody could see: it happened when neither a
+// daemon nor the keeper was there, or was seen by another parent. It is never 0.
+const Unknown = -1

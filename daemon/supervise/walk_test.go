@@ -1,8 +1,10 @@
 package supervise
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"syscall"
 	"testing"
 	"time"
@@ -39,6 +41,8 @@ func (w *world) next() Event {
 	ev := Event{At: w.now, Inc: w.m.Inc, Epoch: w.m.Timer.Epoch}
 	pick := w.r.IntN(10)
 	switch {
+	case w.r.IntN(30) == 0: // the daemon has died, and the next one reads an old note
+		ev.Kind, ev.Run, ev.Exit = EvFound, Run{Pid: 500, Started: w.now}, Exit{Code: Unknown}
 	case pick < 3:
 		ev.Kind = []EventKind{EvStart, EvStop, EvRestart, EvReset}[w.r.IntN(4)]
 	case pick < 8 && w.pending:
@@ -47,7 +51,7 @@ func (w *world) next() Event {
 			ev.Kind, ev.Run, ev.Exit = EvExited, Run{}, Exit{Err: "no"}
 		}
 	case pick < 6 && w.live:
-		ev.Kind, ev.Exit, ev.Leftovers = EvExited, Exit{Code: 7 * w.r.IntN(2)}, w.r.IntN(3) == 0
+		ev.Kind, ev.Exit, ev.Remains = EvExited, Exit{Code: 7 * w.r.IntN(2)}, Remains{Pid: w.r.IntN(3) / 2}
 	case pick < 6 && w.left:
 		ev.Kind = EvCleared
 	case pick < 9 && w.timer:
@@ -72,7 +76,7 @@ func (w *world) isStale(ev Event) bool {
 	if ev.Kind == EvTimer {
 		return ev.Epoch != w.m.Timer.Epoch || !w.timer
 	}
-	return ev.Kind >= EvSpawned && ev.Inc != w.m.Inc
+	return ev.Kind >= EvSpawned && ev.Kind < EvFound && ev.Inc != w.m.Inc
 }
 
 // happen takes the event into the world, then carries out the machine's answer.
@@ -85,11 +89,14 @@ func (w *world) happen(ev Event) error {
 		case EvSpawned:
 			w.pending, w.live = false, true
 		case EvExited:
-			w.pending, w.live, w.left = false, false, ev.Leftovers
+			w.pending, w.live, w.left = false, false, ev.Remains.Pid != 0
 		case EvCleared:
 			w.left = false
 		case EvTimer:
 			w.timer = false
+		case EvFound:
+			w.pending, w.live, w.left, w.timer = false, true, false, false
+			was = w.throughJSON(was)
 		}
 	}
 	m, acts := Step(was, w.pol, ev)
@@ -103,6 +110,18 @@ func (w *world) happen(ev Event) error {
 		}
 	}
 	return w.check()
+}
+
+// throughJSON is what the next daemon is told.
+func (w *world) throughJSON(m Machine) (next Machine) {
+	note, err := json.Marshal(m)
+	if err == nil {
+		err = json.Unmarshal(note, &next)
+	}
+	if err != nil || !reflect.DeepEqual(m, next) {
+		panic(fmt.Sprintf("%+v became %+v in %s: %v", m, next, note, err))
+	}
+	return next
 }
 
 func (w *world) do(a Action) error {
