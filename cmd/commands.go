@@ -13,6 +13,7 @@ type maker struct {
 	make     func(*cli) *cobra.Command
 	complete completer // what its arguments may be; nil: nothing to offer
 	json     bool      // it takes --json
+	orders   bool      // it changes what runs: apps that a dead daemon has left are taken over first
 }
 
 type completer func(*cli, *cobra.Command, []string, string) ([]string, cobra.ShellCompDirective)
@@ -21,34 +22,38 @@ const listWords = "list ls l ps status"
 
 // makers is data only, so that nothing has to be made when a process starts.
 var makers = [...]maker{
-	{"start", (*cli).startCmd, (*cli).completeStart, true},
-	{"startOrRestart", (*cli).startOrRestartCmd, nil, true},
-	{"startOrReload startOrGracefulReload", (*cli).startOrReloadCmd, nil, true},
-	{"restart", (*cli).restartCmd, (*cli).completeTargets, true},
-	{"reload", (*cli).reloadCmd, (*cli).completeTargets, true},
-	{"stop", (*cli).stopCmd, (*cli).completeTargets, true},
-	{"delete del", (*cli).deleteCmd, (*cli).completeTargets, true},
-	{"scale", (*cli).scaleCmd, (*cli).completeScale, true},
-	{"reset", (*cli).resetCmd, (*cli).completeTargets, true},
-	{"sendSignal", (*cli).sendSignalCmd, (*cli).completeSignal, true},
-	{listWords, (*cli).listCmd, nil, true},
-	{"jlist", (*cli).jlistCmd, nil, false},
-	{"prettylist", (*cli).prettylistCmd, nil, false},
-	{"describe info desc show", (*cli).infoCmd, (*cli).completeTargets, true},
-	{"env", (*cli).envCmd, (*cli).completeTargets, true},
-	{"id", (*cli).idCmd, (*cli).completeTargets, false},
-	{"pid", (*cli).pidCmd, (*cli).completeTargets, false},
-	{"logs log", (*cli).logsCmd, (*cli).completeTargets, false},
-	{"flush", (*cli).flushCmd, (*cli).completeTargets, true},
-	{"reloadLogs", (*cli).reloadLogsCmd, (*cli).completeTargets, true},
-	{"kill", (*cli).killCmd, nil, false},
-	{"ping", (*cli).pingCmd, nil, true},
-	{"init ecosystem", (*cli).initCmd, nil, false},
-	{"import", (*cli).importCmd, nil, false},
-	{"schema", (*cli).schemaCmd, nil, false},
-	{"report", (*cli).reportCmd, nil, false},
-	{"completion", (*cli).completionCmd, nil, false},
-	{"version", (*cli).versionCmd, nil, false},
+	{"start", (*cli).startCmd, (*cli).completeStart, true, false},
+	{"startOrRestart", (*cli).startOrRestartCmd, nil, true, false},
+	{"startOrReload startOrGracefulReload", (*cli).startOrReloadCmd, nil, true, false},
+	{"restart", (*cli).restartCmd, (*cli).completeTargets, true, true},
+	{"reload", (*cli).reloadCmd, (*cli).completeTargets, true, true},
+	{"stop", (*cli).stopCmd, (*cli).completeTargets, true, true},
+	{"delete del", (*cli).deleteCmd, (*cli).completeTargets, true, true},
+	{"scale", (*cli).scaleCmd, (*cli).completeScale, true, true},
+	{"reset", (*cli).resetCmd, (*cli).completeTargets, true, true},
+	{"sendSignal", (*cli).sendSignalCmd, (*cli).completeSignal, true, true},
+	{listWords, (*cli).listCmd, nil, true, false},
+	{"jlist", (*cli).jlistCmd, nil, false, false},
+	{"prettylist", (*cli).prettylistCmd, nil, false, false},
+	{"describe info desc show", (*cli).infoCmd, (*cli).completeTargets, true, false},
+	{"env", (*cli).envCmd, (*cli).completeTargets, true, false},
+	{"id", (*cli).idCmd, (*cli).completeTargets, false, false},
+	{"pid", (*cli).pidCmd, (*cli).completeTargets, false, false},
+	{"logs log", (*cli).logsCmd, (*cli).completeTargets, false, false},
+	{"flush", (*cli).flushCmd, (*cli).completeTargets, true, true},
+	{"reloadLogs", (*cli).reloadLogsCmd, (*cli).completeTargets, true, true},
+	{"save dump", (*cli).saveCmd, nil, true, true},
+	{"resurrect", (*cli).resurrectCmd, nil, true, false},
+	{"cleardump", (*cli).cleardumpCmd, nil, false, false},
+	{"update updatePM2", (*cli).updateCmd, nil, true, true},
+	{"kill", (*cli).killCmd, nil, false, false},
+	{"ping", (*cli).pingCmd, nil, true, false},
+	{"init ecosystem", (*cli).initCmd, nil, false, false},
+	{"import", (*cli).importCmd, nil, false, false},
+	{"schema", (*cli).schemaCmd, nil, false, false},
+	{"report", (*cli).reportCmd, nil, false, false},
+	{"completion", (*cli).completionCmd, nil, false, false},
+	{"version", (*cli).versionCmd, nil, false, false},
 }
 
 // commands is the command that is called, or all of them if that is none of ours.
@@ -70,6 +75,9 @@ func (m maker) command(c *cli) *cobra.Command {
 	cmd := m.make(c)
 	if m.json {
 		cmd.Flags().BoolVar(&c.json, "json", false, "print the result as JSON (docs/commands.md)")
+	}
+	if m.orders {
+		cmd.PreRunE = c.revive
 	}
 	if m.complete != nil {
 		cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {

@@ -63,10 +63,7 @@ func (c *cli) completionCmd() *cobra.Command {
 // completeTargets offers apps, namespaces and ids. Where nothing matches the shell
 // offers files, which are targets, too. Without a daemon it is silent.
 func (c *cli) completeTargets(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
-	rows, err := c.client.Instances(cmd.Context(), nil)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveDefault
-	}
+	rows, _ := c.instances(cmd.Context())
 	return targetWords(rows, args, word), cobra.ShellCompDirectiveDefault
 }
 
@@ -98,10 +95,7 @@ func (c *cli) completeScale(cmd *cobra.Command, args []string, word string) ([]s
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	rows, err := c.client.Instances(cmd.Context(), nil)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
+	rows, _ := c.instances(cmd.Context())
 	var words []string
 	for _, r := range rows {
 		if strings.HasPrefix(r.Name, word) && !slices.Contains(words, r.Name) {

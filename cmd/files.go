@@ -35,10 +35,7 @@ func (c *cli) readFile(ctx context.Context, target string) (*ecosystem.File, err
 
 // rememberedEnv is the --env that the apps of a file were last started with.
 func (c *cli) rememberedEnv(ctx context.Context, origin string) string {
-	rows, err := c.client.Instances(ctx, nil)
-	if err != nil {
-		return "" // no daemon: nothing is remembered
-	}
+	rows, _ := c.instances(ctx) // an error: what nobody has started nobody remembers
 	for _, r := range rows {
 		if r.Origin == origin && r.EnvName != "" {
 			c.say("using env_%s, as the last time (--env default goes back)", r.EnvName)
@@ -71,8 +68,8 @@ func (c *cli) targetNames(ctx context.Context, targets []string) ([]string, erro
 
 // knownOf are the apps of a file that the daemon has; the others are named.
 func (c *cli) knownOf(ctx context.Context, file *ecosystem.File) ([]string, error) {
-	rows, err := c.client.Instances(ctx, nil)
-	if err != nil {
+	rows, err := c.instances(ctx)
+	if len(rows) == 0 && err != nil {
 		return nil, err
 	}
 	var known []string

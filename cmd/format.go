@@ -83,6 +83,9 @@ func statusText(p api.Process, now time.Time) string {
 		}
 		return text
 	case "stopped":
+		if p.Rested != "" {
+			return fmt.Sprintf("stopped (before %s: online)", p.Rested)
+		}
 		if p.LastExit != nil && !p.LastExit.Requested {
 			return strings.TrimSpace("stopped " + why)
 		}
@@ -112,6 +115,8 @@ func exitShort(e *api.Exit) string {
 		return "(out of memory)"
 	case e.Signal != "":
 		return "(" + e.Signal + ")"
+	case e.Unknown():
+		return "(exit unknown)"
 	}
 	return fmt.Sprintf("(exit %d)", e.Code)
 }

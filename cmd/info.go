@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -25,24 +26,28 @@ func (c *cli) infoCmd() *cobra.Command {
 			}
 			query := api.Targeted(targets...)
 			query.Set("deep", "1")
-			var details []api.Detail
-			if err := c.client.Get(cmd.Context(), api.PathDetails, query, &details); err != nil {
+			details, err := c.details(cmd.Context(), query)
+			if len(details) == 0 {
 				return err
 			}
-			if c.json {
-				for i := range details {
-					details[i].App.Env.Vars = maskAll(details[i].App.Env.Vars)
-				}
-				return c.printJSON(details)
-			}
-			for _, d := range details {
-				if err := c.printInfo(d); err != nil {
-					return err
-				}
-			}
-			return nil
+			return cmp.Or(c.printInfos(details), err)
 		},
 	}
+}
+
+func (c *cli) printInfos(details []api.Detail) error {
+	if c.json {
+		for i := range details {
+			details[i].App.Env.Vars = maskAll(details[i].App.Env.Vars)
+		}
+		return c.printJSON(details)
+	}
+	for _, d := range details {
+		if err := c.printInfo(d); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // printInfo prints one instance; pm2's lines first, then ours.
@@ -123,7 +128,10 @@ func lastExit(e *api.Exit, now time.Time) string {
 	if e == nil {
 		return ""
 	}
-	text := fmt.Sprintf("%s, %s ago, at %s", exitSentence(*e), uptime(now.Sub(e.At)), e.At.Local().Format(time.DateTime))
+	text := exitSentence(*e)
+	if !e.At.IsZero() {
+		text += fmt.Sprintf(", %s ago, at %s", uptime(now.Sub(e.At)), e.At.Local().Format(time.DateTime))
+	}
 	if e.Requested {
 		text += " (by command)"
 	}

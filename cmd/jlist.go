@@ -76,11 +76,7 @@ func (c *cli) jlistCmd() *cobra.Command {
 		Short: "List what runs as JSON, in pm2's form",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			entries, err := c.jlistEntries(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return json.NewEncoder(c.out).Encode(entries)
+			return c.printJlist(cmd.Context(), func(v any) error { return json.NewEncoder(c.out).Encode(v) })
 		},
 	}
 }
@@ -91,29 +87,24 @@ func (c *cli) prettylistCmd() *cobra.Command {
 		Short: "List what runs as JSON, in pm2's form, indented",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			entries, err := c.jlistEntries(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return c.printJSON(entries)
+			return c.printJlist(cmd.Context(), c.printJSON)
 		},
 	}
 }
 
-func (c *cli) jlistEntries(ctx context.Context) ([]jlistEntry, error) {
-	var details []api.Detail
-	err := c.client.Get(ctx, api.PathDetails, nil, &details)
+func (c *cli) printJlist(ctx context.Context, print func(any) error) error {
+	details, err := c.details(ctx, nil)
 	if err != nil && !noDaemon(err) {
-		return nil, err
-	}
-	if err != nil {
-		c.warn("%v", err) // the list is empty, and that is an answer
+		return err
 	}
 	entries := []jlistEntry{}
 	for _, d := range details {
 		entries = append(entries, jlist(d))
 	}
-	return entries, nil
+	if err := print(entries); err != nil {
+		return err
+	}
+	return c.absence(err, len(entries) > 0)
 }
 
 func jlist(d api.Detail) jlistEntry {
@@ -128,7 +119,7 @@ func jlist(d api.Detail) jlistEntry {
 	if !p.NextTry.IsZero() {
 		e.Env.NextTry = p.NextTry.UnixMilli()
 	}
-	if x := p.LastExit; x != nil && x.Error == "" {
+	if x := p.LastExit; x != nil && x.Error == "" && !x.Unknown() {
 		if e.Env.ExitSignal = x.Signal; x.Signal == "" {
 			e.Env.ExitCode = &x.Code
 		}

@@ -32,16 +32,10 @@ func (c *cli) ensureDaemon(ctx context.Context) error {
 	if c.alive() { // somebody else has just started it
 		return nil
 	}
-	return launch(ctx, home)
-}
-
-func (c *cli) alive() bool {
-	conn, err := c.client.Home().Dial()
-	if err != nil {
-		return false
+	if woken, err := c.wakeKeeper(ctx); woken || err != nil {
+		return err
 	}
-	conn.Close()
-	return true
+	return launch(ctx, home)
 }
 
 // launch starts keeper and daemon in the background. The daemon says over a pipe

@@ -49,7 +49,7 @@ func (c *cli) printList(ctx context.Context, o listOptions) error {
 	if c.silent && !c.json {
 		return nil
 	}
-	rows, err := c.client.Instances(ctx, nil)
+	rows, err := c.instances(ctx)
 	if err != nil && !noDaemon(err) {
 		return err
 	}
@@ -58,12 +58,12 @@ func (c *cli) printList(ctx context.Context, o listOptions) error {
 	}
 	switch {
 	case c.json:
-		if err != nil {
-			c.warn("%v", err) // the list is empty, and that is an answer
+		if err := c.printJSON(append([]api.Instance{}, rows...)); err != nil {
+			return err
 		}
-		return c.printJSON(append([]api.Instance{}, rows...))
 	case len(rows) == 0:
 		c.printEmpty(err)
+		return nil
 	case o.mini:
 		c.printMini(rows)
 	default:
@@ -72,16 +72,15 @@ func (c *cli) printList(ctx context.Context, o listOptions) error {
 		}
 		c.printNotes(rows)
 	}
-	return nil
+	return c.absence(err, len(rows) > 0)
 }
 
 // printEmpty says why there is nothing: no daemon, none of ours, or no apps.
 func (c *cli) printEmpty(err error) {
-	home := c.client.Home().Dir
 	if err != nil {
-		c.say("no apps: daemon not running (home %s)", home)
+		c.say("no apps: %v", err)
 	} else {
-		c.say("no apps (home %s)", home)
+		c.say("no apps (home %s)", c.client.Home().Dir)
 	}
 	for _, other := range otherDaemons(os.Geteuid()) {
 		c.say("another gopm daemon runs: %s", other)

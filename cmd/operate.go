@@ -113,7 +113,7 @@ func (c *cli) idCmd() *cobra.Command {
 		Args:  needTargets,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			rows, err := c.rowsOf(cmd, args)
-			if err != nil {
+			if len(rows) == 0 && err != nil {
 				return err
 			}
 			var ids []string
@@ -121,7 +121,7 @@ func (c *cli) idCmd() *cobra.Command {
 				ids = append(ids, strconv.Itoa(r.ID))
 			}
 			fmt.Fprintf(c.out, "[ %s ]\n", strings.Join(ids, ", "))
-			return nil
+			return err
 		},
 	}
 }
@@ -133,15 +133,12 @@ func (c *cli) pidCmd() *cobra.Command {
 		Long:  "Print the pid of every instance that runs, one a line; without a target of all. A target is " + targetHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			rows, err := c.rowsOf(cmd, args)
-			if err != nil {
-				return err
-			}
 			for _, r := range rows {
 				if r.Process.Pid != 0 {
 					fmt.Fprintln(c.out, r.Process.Pid)
 				}
 			}
-			return nil
+			return err
 		},
 	}
 }
@@ -151,5 +148,5 @@ func (c *cli) rowsOf(cmd *cobra.Command, args []string) ([]api.Instance, error) 
 	if err != nil {
 		return nil, err
 	}
-	return c.client.Instances(cmd.Context(), api.Targeted(targets...))
+	return c.instances(cmd.Context(), targets...)
 }

@@ -37,6 +37,7 @@ type cli struct {
 	noColor  bool
 	json     bool        // standard output is for one JSON value
 	done     api.Outcome // what was done so far, for that value
+	updating bool        // two versions are what this command is about
 }
 
 // usageError is a call that makes no sense.
@@ -86,7 +87,7 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 
 // otherVersion advises on a daemon that is not of our version. Both understand each other.
 func (c *cli) otherVersion(daemon string) {
-	if !c.silent {
+	if !c.silent && !c.updating {
 		c.warn("note: the daemon is gopm %s, this command is %s: gopm update", daemon, version)
 	}
 }
@@ -160,6 +161,9 @@ func (c *cli) exitCode(err error) int {
 	var shown quiet
 	var usage usageError
 	var apiErr *api.Error
+	if noDaemon(err) {
+		err = c.remains().explain(err)
+	}
 	switch {
 	case err == nil:
 		return exitOK

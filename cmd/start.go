@@ -201,6 +201,11 @@ func (c *cli) carryOut(ctx context.Context, todo work, path string, o *startOpti
 		all.Apps = append(all.Apps, out.Apps...)
 	}
 	if len(todo.known) > 0 {
+		if path == api.PathStart { // a daemon that is gone knew them
+			if err := c.ensureDaemon(ctx); err != nil {
+				return err
+			}
+		}
 		var out api.Outcome
 		if err := c.client.Post(ctx, path, c.targets(todo.known, o), &out); err != nil {
 			return err
@@ -217,10 +222,11 @@ func (c *cli) carryOut(ctx context.Context, todo work, path string, o *startOpti
 	return c.finish(ctx, all, o)
 }
 
-// isKnown says whether a target names something that the daemon has.
+// isKnown says whether a target names something that the daemon has, or will have
+// when it is started.
 func (c *cli) isKnown(ctx context.Context, target string) (bool, error) {
-	_, err := c.client.Instances(ctx, api.Targeted(target))
-	if err == nil {
+	rows, err := c.instances(ctx, target)
+	if err == nil || len(rows) > 0 {
 		return true, nil
 	}
 	if _, isAPI := asAPIError(err); noDaemon(err) || isAPI {

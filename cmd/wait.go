@@ -183,6 +183,8 @@ func exitSentence(e api.Exit) string {
 		return "ended by " + e.Signal + " (core dumped)" + lived
 	case e.Signal != "":
 		return "ended by " + e.Signal + lived
+	case e.Unknown():
+		return "ended while gopm was not there: how is not known"
 	}
 	return fmt.Sprintf("exited with code %d%s", e.Code, lived)
 }

@@ -3,6 +3,8 @@ package cmd
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"time"
 )
@@ -27,7 +29,11 @@ func (c *cli) watchList(ctx context.Context, o listOptions) error {
 		c.out = f
 		err := c.printList(ctx, o)
 		c.out = screen
-		if err != nil {
+		var orphans *orphansError
+		switch {
+		case errors.As(err, &orphans):
+			fmt.Fprintln(f, err)
+		case err != nil:
 			return err
 		}
 		if _, err := screen.Write(inPlace(f.Bytes(), terminalHeight(screen))); err != nil {

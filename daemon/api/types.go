@@ -104,7 +104,7 @@ type Process struct {
 // Exit is how a run ended. Signal and Code are never both meaningful.
 type Exit struct {
 	At          time.Time `json:"at"`
-	Code        int       `json:"code"`
+	Code        int       `json:"code"`             // -1: nobody saw how it ended, if there is no Signal or Error either
 	Signal      string    `json:"signal,omitempty"` // "SIGKILL"; "" = it exited with Code
 	Core        bool      `json:"core,omitempty"`
 	OOM         bool      `json:"oom,omitempty"`
@@ -114,6 +114,10 @@ type Exit struct {
 	Expected    bool      `json:"expected,omitempty"`  // code 0 or a stop exit code
 	Incarnation uint64    `json:"incarnation"`
 }
+
+// Unknown says that nobody saw how the run ended: its parent, a daemon or keeper, had
+// died before it. It is never taken for code 0.
+func (e Exit) Unknown() bool { return e.Code < 0 && e.Signal == "" && e.Error == "" && !e.OOM }
 
 // Usage is what an instance's main process takes.
 type Usage struct {

@@ -1,0 +1,174 @@
+package cmd
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"time"
+
+	"gopm/daemon/api"
+)
+
+// remains is what a daemon that does not answer has left: its list, and which of the
+// programs in it still run.
+type remains struct {
+	state api.State
+	alive map[int]bool // by the id of the instance
+	err   error        // why there is no state, if there should be one
+}
+
+// remains reads the state file; without one nothing is left.
+func (c *cli) remains() remains {
+	state, err := c.client.Home().LoadState()
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return remains{state, state.Alive(), err}
+}
+
+// orphansError says that no daemon runs, but apps of it do.
+type orphansError struct {
+	none error
+	apps int
+}
+
+func (e *orphansError) Error() string {
+	return fmt.Sprintf("daemon not running, %s still alive: run gopm resurrect", counted(e.apps, "app"))
+}
+
+func (e *orphansError) Unwrap() error { return e.none }
+
+// explain is the error of a command that found no daemon.
+func (r remains) explain(none error) error {
+	var known *orphansError
+	if errors.As(none, &known) {
+		return none
+	}
+	apps := 0
+	for _, a := range r.state.Apps {
+		for _, in := range a.Instances {
+			if r.alive[in.ID] {
+				apps++
+				break
+			}
+		}
+	}
+	switch {
+	case apps > 0:
+		return &orphansError{none, apps}
+	case r.err != nil:
+		return fmt.Errorf("%w; %v", none, r.err)
+	}
+	return none
+}
+
+// absence ends a list that was made without a daemon: an error only if apps live that
+// nobody looks after. listed: there was something in it.
+func (c *cli) absence(err error, listed bool) error {
+	var orphans *orphansError
+	switch {
+	case err == nil || errors.As(err, &orphans):
+		return err
+	case listed:
+		c.warn("%v: gopm resurrect starts what should run", err)
+	default:
+		c.warn("%v", err)
+	}
+	return nil
+}
+
+// instances is the list of the daemon or, with an error for which noDaemon holds, of
+// what it has left. No target means all.
+func (c *cli) instances(ctx context.Context, targets ...string) ([]api.Instance, error) {
+	rows, err := c.client.Instances(ctx, api.Targeted(targets...))
+	if !noDaemon(err) {
+		return rows, err
+	}
+	details, err := c.left(targets, err)
+	for _, d := range details {
+		rows = append(rows, d.Instance)
+	}
+	return rows, err
+}
+
+// details is the same with everything about each.
+func (c *cli) details(ctx context.Context, query url.Values) ([]api.Detail, error) {
+	var details []api.Detail
+	if err := c.client.Get(ctx, api.PathDetails, query, &details); noDaemon(err) {
+		return c.left(query["target"], err)
+	} else if err != nil {
+		return nil, err
+	}
+	return details, nil
+}
+
+// left is the targets in the list that the daemon has left, and why it is asked for.
+func (c *cli) left(targets []string, none error) ([]api.Detail, error) {
+	r := c.remains()
+	all := r.details()
+	if len(targets) == 0 || len(all) == 0 {
+		return all, r.explain(none)
+	}
+	labels := make([]api.Label, len(all))
+	for i, d := range all {
+		labels[i] = api.Label{ID: d.ID, Name: d.Name, Namespace: d.Namespace}
+	}
+	positions, err := api.Select(labels, targets)
+	if err != nil {
+		return nil, err
+	}
+	picked := make([]api.Detail, len(positions))
+	for i, at := range positions {
+		picked[i] = all[at]
+	}
+	return picked, r.explain(none)
+}
+
+// details is the list as a daemon would show it, as far as the file knows it.
+func (r remains) details() (all []api.Detail) {
+	for _, a := range r.state.Apps {
+		for _, in := range a.Instances {
+			row := api.Instance{
+				ID: in.ID, Name: a.Spec.Name, Namespace: a.Spec.Namespace, Version: a.Spec.Version,
+				Mode: "fork", Index: in.Index, User: a.User, Origin: a.Origin, EnvName: a.Spec.Env.Selected,
+				Process: r.process(in), Dropped: in.Out.Dropped + in.Err.Dropped,
+			}
+			if r.alive[in.ID] {
+				row.Usage.Memory = residentMemory(row.Process.Pid)
+			}
+			all = append(all, api.Detail{Instance: row, App: a.Spec, Argv: a.Spec.Command.Argv(), Created: a.Created})
+		}
+	}
+	return all
+}
+
+// process is what is known of an instance now: whatever the file says of a program that
+// is gone, it is down, and nobody saw how it ended.
+func (r remains) process(in api.SavedInstance) api.Process {
+	p := in.Process
+	if r.alive[in.ID] {
+		return p
+	}
+	ran := p.Pid != 0
+	p.Status, p.Pid, p.NextTry, p.Clearing, p.Killed = "stopped", 0, time.Time{}, false, false
+	rested := cmp.Or(in.Rested, r.state.Ended)
+	if r.state.Boot != api.BootID() {
+		rested = cmp.Or(rested, "reboot")
+	}
+	switch {
+	case in.Want && rested != "":
+		p.Rested = rested
+	case ran:
+		p.LastExit = &api.Exit{Code: -1, Incarnation: p.Incarnation}
+	}
+	return p
+}
+
+// residentMemory is what a process takes, in bytes.
+func residentMemory(pid int) (n int64) {
+	_, _ = fmt.Sscan(wordAfter(fmt.Sprintf("/proc/%d/status", pid), "VmRSS:"), &n) // 0: it has just ended
+	return n << 10
+}
