@@ -85,12 +85,22 @@ func (c *cli) killCmd() *cobra.Command {
 
 func (c *cli) kill(ctx context.Context) error {
 	var who api.Ping
+	home := c.client.Home()
 	err := c.client.Get(ctx, api.PathPing, nil, &who)
-	if holder := c.client.Home().Holder(); noDaemon(err) && holder > 0 {
-		return c.terminate(ctx, int(holder))
+	if holder := home.Holder(); noDaemon(err) && holder > 0 {
+		c.warn("daemon %d does not answer at its socket: ending it by signal", int(holder))
+		return c.terminate(ctx, int(holder), keeperOf(int(holder), home.Dir))
+	}
+	if noDaemon(err) && len(c.remains().alive) > 0 {
+		if err = c.ensureDaemon(ctx); err == nil { // it takes them over, and knows how to stop them
+			err = c.client.Get(ctx, api.PathPing, nil, &who)
+		}
+	}
+	if keeper := home.Keeper(); noDaemon(err) && keeper > 0 {
+		return c.terminate(ctx, int(keeper))
 	}
 	if noDaemon(err) {
-		c.say("no daemon runs with the home %s", c.client.Home().Dir)
+		c.say("no daemon runs with the home %s", home.Dir)
 		return nil
 	}
 	if err != nil {
@@ -115,17 +125,17 @@ func (c *cli) kill(ctx context.Context) error {
 	return nil
 }
 
-// terminate ends a daemon whose socket is gone, and with it its apps.
-func (c *cli) terminate(ctx context.Context, pid int) error {
-	c.warn("daemon %d does not answer at its socket: ending it by signal", pid)
-	ended := watchEnd(keeperOf(pid, c.client.Home().Dir), pid)
+// terminate asks a process of gopm that can't be talked to to end, and waits for it and
+// for others that end with it.
+func (c *cli) terminate(ctx context.Context, pid int, others ...int) error {
+	ended := watchEnd(append(others, pid)...)
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err == nil {
 		err = unix.PidfdSendSignal(fd, syscall.SIGTERM, nil, 0)
 		unix.Close(fd)
 	}
 	if err != nil {
-		return fmt.Errorf("cannot end daemon %d: %v", pid, err)
+		return fmt.Errorf("cannot end process %d: %v", pid, err)
 	}
 	if err := ended(ctx); err != nil {
 		return err
