@@ -29,15 +29,20 @@ folders are: read it before you send it.`,
 			c.reportMachine()
 			c.reportHome()
 			if err != nil {
-				c.fact("daemon", "%v", err)
+				c.fact("daemon", "%v", c.remains().explain(err))
+				if pid := c.client.Home().Keeper(); pid > 0 {
+					c.fact("keeper", "%s", processFacts(int(pid), 0))
+				}
 			} else {
-				c.fact("daemon", "%s, %s", ping.Version, processFacts(ping.Pid, time.Since(ping.Started)))
+				c.fact("daemon", "%s, %s, from %s", ping.Version, processFacts(ping.Pid, time.Since(ping.Started)), ping.Binary)
 				c.fact("keeper", "%s", processFacts(ping.KeeperPid, 0))
 				c.fact("its limits", "%s", limitFacts(ping.Pid))
-				fmt.Fprintln(c.out)
-				if err := c.printList(cmd.Context(), listOptions{}); err != nil {
-					return err
-				}
+				c.reportBefore(ping)
+			}
+			c.reportState()
+			fmt.Fprintln(c.out)
+			if err := c.printList(cmd.Context(), listOptions{}); err != nil && !noDaemon(err) {
+				return err
 			}
 			c.reportLog()
 			return nil
@@ -115,6 +120,37 @@ func (c *cli) reportHome() {
 		}
 	}
 	c.fact("home", "%s, %v, %s free; %s of logs in %s", api.Contract(home.Dir, os.Getenv("HOME")), info.Mode().Perm(), free, bytesText(size), counted(files, "file"))
+}
+
+// reportBefore says what became of the daemon before this one.
+func (c *cli) reportBefore(p api.Ping) {
+	if p.Before != "" {
+		c.fact("before it", "a daemon that %s", p.Before)
+	}
+	if p.Refused != "" {
+		c.fact("refused", "the last update: %s", p.Refused)
+	}
+}
+
+// reportState says what a daemon would find after a reboot.
+func (c *cli) reportState() {
+	path := c.client.Home().State()
+	info, err := os.Stat(path)
+	if err != nil {
+		c.fact("state", "%v", err)
+		return
+	}
+	r := c.remains()
+	if r.err != nil {
+		c.fact("state", "%v", r.err)
+		return
+	}
+	s := r.state
+	c.fact("state", "%s in %s of format %d by gopm %s, written %s ago, %d alive", counted(len(s.Apps), "app"), bytesText(info.Size()),
+		s.Format, s.Version, uptime(time.Since(s.Written)), len(r.alive))
+	if s.Ended != "" {
+		c.fact("", "the daemon that wrote it ended by %s", s.Ended)
+	}
 }
 
 // processFacts is what /proc says of one of gopm's own processes.

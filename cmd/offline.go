@@ -139,10 +139,17 @@ func (r remains) details() (all []api.Detail) {
 			if r.alive[in.ID] {
 				row.Usage.Memory = residentMemory(row.Process.Pid)
 			}
-			all = append(all, api.Detail{Instance: row, App: a.Spec, Argv: a.Spec.Command.Argv(), Created: a.Created})
+			all = append(all, api.Detail{
+				Instance: row, App: a.Spec, Argv: a.Spec.Command.Argv(), Created: a.Created,
+				Out: savedLog(in.Out), Err: savedLog(in.Err),
+			})
 		}
 	}
 	return all
+}
+
+func savedLog(l api.SavedLog) api.LogInfo {
+	return api.LogInfo{Path: l.Path, Bytes: l.Bytes, Dropped: l.Dropped, Rotations: l.Rotations}
 }
 
 // process is what is known of an instance now: whatever the file says of a program that

@@ -75,6 +75,9 @@ are not in the list.`,
 				return err
 			}
 			c.report(out)
+			if len(out.Apps) == 0 {
+				c.say("nothing to start: every app that should run does")
+			}
 			return c.finish(ctx, out, &o)
 		},
 	}

@@ -57,8 +57,9 @@ type SavedInstance struct {
 	Err     SavedLog        `json:"err"`
 }
 
-// SavedLog is one stream: the inode of its pipe, and its counters.
+// SavedLog is one stream: the inode of its pipe, its file, and its counters.
 type SavedLog struct {
+	Path         string `json:"path,omitempty"` // for commands; the daemon has it from the spec
 	Pipe         uint64 `json:"pipe"`
 	Bytes        int64  `json:"bytes,omitempty"`
 	Dropped      int64  `json:"dropped_bytes,omitempty"`
