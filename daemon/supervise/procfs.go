@@ -16,11 +16,15 @@ type procfs struct{ root string }
 
 // procStat is what we need of /proc/PID/stat.
 type procStat struct {
-	pid, ppid, group int
-	state            byte
-	start            uint64 // clock ticks since boot
-	threads          int
+	pid, ppid, group, session int
+	state                     byte
+	flags                     uint64
+	start                     uint64 // clock ticks since boot
+	threads                   int
 }
+
+// forked says that it runs no program of its own yet: PF_FORKNOEXEC of the kernel.
+func (s procStat) forked() bool { return s.flags&0x40 != 0 }
 
 // alive is false for a zombie: it holds nothing any more and only waits to be
 // reaped. A zombie with threads has lost its first thread only: it may live for
@@ -63,12 +67,17 @@ func parseStat(line []byte) (procStat, error) {
 	pid, err1 := strconv.Atoi(string(line[:open-1]))
 	ppid, err2 := strconv.Atoi(string(fields[1]))
 	group, err3 := strconv.Atoi(string(fields[2]))
-	threads, err4 := strconv.Atoi(string(fields[17]))
-	start, err5 := strconv.ParseUint(string(fields[19]), 10, 64)
-	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
+	session, err4 := strconv.Atoi(string(fields[3]))
+	flags, err5 := strconv.ParseUint(string(fields[6]), 10, 64)
+	threads, err6 := strconv.Atoi(string(fields[17]))
+	start, err7 := strconv.ParseUint(string(fields[19]), 10, 64)
+	if err := errors.Join(err1, err2, err3, err4, err5, err6, err7); err != nil {
 		return procStat{}, bad
 	}
-	return procStat{pid: pid, ppid: ppid, group: group, state: fields[0][0], threads: threads, start: start}, nil
+	return procStat{
+		pid: pid, ppid: ppid, group: group, session: session,
+		state: fields[0][0], flags: flags, threads: threads, start: start,
+	}, nil
 }
 
 // children reads the children of pid's first thread, to which orphans fall;

@@ -19,7 +19,7 @@ func TestParseStat(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"sh", "a) R 1 1 (b", "with\nnewline", "", ")"} {
 		got, err := parseStat([]byte(statText(12, name, "S", 3, 4, 2, 777)))
-		want := procStat{pid: 12, ppid: 3, group: 4, state: 'S', threads: 2, start: 777}
+		want := procStat{pid: 12, ppid: 3, group: 4, session: 1, state: 'S', flags: 4194560, threads: 2, start: 777}
 		if err != nil || got != want {
 			t.Errorf("%q: %+v, %v", name, got, err)
 		}

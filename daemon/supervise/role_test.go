@@ -62,6 +62,8 @@ func play(role string) int {
 			fmt.Println("cannot move:", err)
 			return 1
 		}
+	case "daemon":
+		return playDaemon()
 	case "surroundings":
 		surroundings()
 	default:
