@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"syscall"
+	"time"
 )
 
 // VersionHeader carries the sender's version in every request and every answer.
@@ -20,8 +21,9 @@ const VersionHeader = "Gopm-Version"
 // Client talks to the daemon of one home. It links nothing of the daemon.
 //
 // The socket outlives the daemon: the keeper holds it, and who connects while there
-// is no daemon waits for the next one. So a question that was cut off is asked again;
-// an order never is, since nobody knows whether it was carried out.
+// is no daemon waits for the next one. So a question that was cut off is asked again; an
+// order is not, since nobody knows whether it was carried out, unless the daemon has
+// answered that it was not (KindAgain).
 type Client struct {
 	home    Home
 	version string
@@ -50,6 +52,24 @@ func (c *Client) Get(ctx context.Context, path string, query url.Values, out any
 
 // Post sends in and decodes the answer into out.
 func (c *Client) Post(ctx context.Context, path string, in, out any) error {
+	const limit, pause = 20 * time.Second, 20 * time.Millisecond // a new daemon has 15 s to come up
+	deadline := time.Now().Add(limit)
+	for {
+		err := c.order(ctx, path, in, out)
+		var answer *Error
+		if !errors.As(err, &answer) || answer.Kind != KindAgain || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}
+
+// order is one Post, answered or not.
+func (c *Client) order(ctx context.Context, path string, in, out any) error {
 	body, err := c.do(ctx, http.MethodPost, path, nil, in)
 	if err == nil {
 		defer body.Close()

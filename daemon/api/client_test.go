@@ -134,6 +134,18 @@ func TestOrderIsNeverRepeated(t *testing.T) {
 	}
 }
 
+// A daemon that is being replaced takes no orders; the next one does.
+func TestOrderIsGivenToTheNextDaemon(t *testing.T) {
+	t.Parallel()
+	later := `{"kind": "again", "message": "the daemon is being replaced"}`
+	refusal := fmt.Sprintf("HTTP/1.1 503 Service Unavailable\r\nContent-Length: %d\r\n\r\n%s", len(later), later)
+	l := newLives(t, refusal, refusal, whole(`{"warnings": ["done"]}`))
+	var out Outcome
+	if err := l.client.Post(context.Background(), PathStop, Targets{}, &out); err != nil || len(out.Warnings) != 1 || l.asked.Load() != 3 {
+		t.Errorf("%+v, %v, asked %d times", out, err, l.asked.Load())
+	}
+}
+
 func TestHalfAListIsNone(t *testing.T) {
 	t.Parallel()
 	a, b := `[{"id": 0}]`+"\n", `[{"id": 1}]`+"\n"

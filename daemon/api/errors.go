@@ -10,6 +10,7 @@ const (
 	KindNotFound Kind = "not-found" // no such app, id or route
 	KindConflict Kind = "conflict"  // a name belongs to another file
 	KindStopping Kind = "stopping"  // the daemon is ending
+	KindAgain    Kind = "again"     // nothing was done; the next daemon, which is about to answer, can be asked
 	KindBusy     Kind = "busy"      // there are too many of this already
 	KindInternal Kind = "internal"
 )
@@ -36,7 +37,7 @@ func (k Kind) Status() int {
 		return 404
 	case KindConflict:
 		return 409
-	case KindStopping, KindBusy:
+	case KindStopping, KindBusy, KindAgain:
 		return 503
 	}
 	return 500
