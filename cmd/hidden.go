@@ -8,7 +8,7 @@ import (
 
 	"gopm/daemon"
 	"gopm/daemon/api"
-	"gopm/daemon/keeper"
+	"gopm/daemon/parent"
 )
 
 // The two processes of a running gopm are this binary again, entered before
@@ -34,7 +34,7 @@ func runHidden(args []string, errOut io.Writer) (code int, ours bool) {
 	}
 	handshake := os.NewFile(handshakeFD, "handshake")
 	if args[1] == keeperWord {
-		return keeper.Run([]string{args[0], daemonWord, args[2]}, os.Environ(), []*os.File{handshake}), true
+		return parent.Run([]string{args[0], daemonWord, args[2]}, os.Environ(), []*os.File{handshake}), true
 	}
 	return runDaemon(args[2], handshake, errOut), true
 }
@@ -42,7 +42,7 @@ func runHidden(args []string, errOut io.Writer) (code int, ours bool) {
 func runDaemon(home string, handshake *os.File, errOut io.Writer) int {
 	syscall.CloseOnExec(handshakeFD)
 	_ = os.WriteFile("/proc/self/comm", []byte("gopm-daemon"), 0) // for ps and top; "exe" otherwise
-	link, err := keeper.Connect(linkFD)
+	link, err := parent.Connect(linkFD)
 	if err != nil {
 		fmt.Fprintf(handshake, "cannot talk to the keeper: %v\n", err)
 		return exitFailed

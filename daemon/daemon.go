@@ -20,7 +20,7 @@ import (
 	"time"
 
 	"gopm/daemon/api"
-	"gopm/daemon/keeper"
+	"gopm/daemon/parent"
 	"gopm/daemon/supervise"
 	"gopm/logs"
 )
@@ -30,7 +30,7 @@ type Config struct {
 	Home    api.Home
 	Version string
 	Ready   *os.File     // told "ok" or the error, then closed; nil: nobody waits
-	Keeper  *keeper.Link // nil: none
+	Keeper  *parent.Link // nil: none
 }
 
 // Daemon is one running daemon.

@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"gopm/daemon/keeper"
+	"gopm/daemon/parent"
 	"gopm/daemon/supervise"
 	"gopm/logs"
 )
@@ -107,7 +107,7 @@ func makeRoom(todo []decision) (wait func()) {
 	for _, dec := range todo {
 		need += each * dec.want.Scale.Instances
 	}
-	if need < keeper.TableRoom {
+	if need < parent.TableRoom {
 		return func() {}
 	}
 	var wg sync.WaitGroup

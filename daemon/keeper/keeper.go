@@ -1,12 +1,29 @@
-// Package keeper is the parent of the daemon: it adopts and reaps what the
-// daemon's apps leave behind, and stops the apps when the daemon dies. Run is a
-// process of its own; Link is the daemon's end of the socket between the two.
+// Package keeper is the parent of the daemon, and what makes the daemon's death a
+// thing that nobody notices. It has four jobs:
 //
-// The keeper must outlive every mistake of the daemon, so it does little: it reaps,
-// remembers which groups the daemon started, and acts once, when the daemon ends.
+//   - store: it keeps what the daemon would need to go on, under keys: the main
+//     process, a note, and duplicates of descriptors. It doesn't look into the notes;
+//   - reaper: orphans of a dead daemon become its children. It reaps strangers at
+//     once, but the main process of an entry only when the daemon asks for its exit
+//     code; while no daemon serves, nothing is reaped at all;
+//   - reviver: a daemon that ends unasked is started again and given everything back;
+//   - dead man: it kills a process group whose deadline the daemon didn't extend.
 //
-// Goroutines: in the keeper the caller of Run, which owns all state, and one that
-// reads the socket; in the daemon two per Link, ended and waited for by its Close.
+// Serve is a process of its own; Link is the daemon's end of the socket between the
+// two. The keeper must outlive every mistake of the daemon, so it does little, and
+// everything in it is owned by one goroutine.
+//
+// How the processes are called (Options.Mode is what follows HOME):
+//
+//	gopm keeper HOME            descriptor 3: the starter's handshake, given to the first daemon
+//	gopm keeper HOME guest      3: /dev/null, 4: the link to a daemon that runs already (Spawn)
+//	gopm keeper HOME resume N   N: the memory of the keeper that was executed over (HandOver)
+//	gopm daemon HOME            3: the handshake or /dev/null, 4: the link to the keeper (Attach)
+//
+// Goroutines: in the keeper, beside the caller of Serve, one that waits for the link
+// to the daemon to be readable and at most one for it to be writable, ended and
+// waited for by conn.close, and one that waits for the end of a daemon that is not
+// its child; in the daemon two per Link, ended and waited for by its Close.
 package keeper
 
 import (
@@ -15,164 +32,220 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
+// Options say what to keep and how.
+type Options struct {
+	Home      string   // for the argument list of a keeper's successor
+	Lock      string   // held for as long as the keeper lives; holds its pid
+	Mode      []string // what followed HOME in the arguments
+	Daemon    []string // the daemon's arguments; its program is the keeper's own
+	Environ   []string // of the daemons
+	Handshake *os.File // for the first daemon, or the keeper's own error; nil: none
+}
+
 // settings are the keeper's times and its world, so that tests need no patience.
 type settings struct {
-	restGrace time.Duration // from SIGTERM to SIGKILL for what no group was told of
-	giveUp    time.Duration // from SIGKILL to leaving a process behind
-	look      time.Duration // between two looks at what is left
-	drain     time.Duration // for the last messages of a dead daemon
-	binary    string        // what the daemon is started from
-	log       io.Writer
+	binary   string        // what daemons are started from
+	trial    time.Duration // for a new binary to serve, and for the old daemon to make room for it
+	lockWait time.Duration // for the lock of a keeper that is just ending
+	log      io.Writer
 }
 
 func defaults() settings {
-	return settings{
-		restGrace: 5 * time.Second,
-		giveUp:    10 * time.Second,
-		look:      100 * time.Millisecond,
-		drain:     time.Second,
-		binary:    "/proc/self/exe",
-		log:       os.Stderr,
-	}
+	return settings{binary: "/proc/self/exe", trial: 15 * time.Second, lockWait: time.Second, log: os.Stderr}
 }
 
-// Run is the keeper process. It becomes a child subreaper, starts the daemon
-// (argv, environ as they are, with extra as descriptors 3, 4, ... and the link's
-// socket after them), and returns its exit code when the daemon and everything
-// it left behind have ended. Log lines go to stderr, which is the daemon's log.
+// Serve is the keeper process: it returns the exit code when the last daemon has
+// ended on purpose, or has never served. Log lines go to stderr, the daemon's log.
 //
-// The daemon runs from the keeper's own binary, even if that was replaced meanwhile,
-// so that the two are never of different versions; argv[0] is only a name. The keeper
-// closes extra once the daemon has it: the daemon alone then holds a handshake's end.
-//
-// The exit code is 0 only when the daemon said that it leaves and ended with 0;
-// else the daemon's own code, 128 + the signal it died by, or 1.
-func Run(argv []string, environ []string, extra []*os.File) int {
-	runtime.GOMAXPROCS(1) // it sleeps all its life: one processor's caches are enough
+// Daemons run from the keeper's own binary, even if that was replaced meanwhile, so
+// that the two are never of different versions; only HandOver brings another.
+func Serve(o Options) int {
+	runtime.GOMAXPROCS(1)  // it sleeps all its life: one processor's caches are enough
+	debug.SetGCPercent(25) // memory is what it should not need; time it has
 	// Started as /proc/self/exe it would be called "exe" in ps; a name is all that is lost if this fails.
 	_ = os.WriteFile("/proc/self/comm", []byte("gopm-keeper"), 0)
-	return run(defaults(), argv, environ, extra)
+	return run(defaults(), o)
 }
 
-// keeper is owned by the goroutine that called Run.
+// keeper is owned by the goroutine that called Serve.
 type keeper struct {
 	settings
-	daemon   int
-	told     map[int]group
-	leaving  bool
-	messages <-chan message
-	signals  signals
+	opts      Options
+	lock      *os.File
+	store     *store
+	daemon    *daemon // nil: none runs
+	before    string  // how the last one ended
+	reviver   reviver
+	next      time.Time // when to start a daemon; zero: not
+	terminate bool      // SIGTERM came when there was nobody to take it
+	update    update
+	deadlines map[string]deadline
+	held      bool // a main process has ended and nobody has asked for it yet
+	signals   signals
+	in        *inbox
+	exit      *int // set: the keeper ends with this code
 }
 
 // signals are apart from one another because a full channel loses signals: a
 // burst of one kind must not hide another.
 type signals struct {
-	child, terminate, ignored chan os.Signal
+	child, terminate, retry, ignored chan os.Signal
 }
 
-func run(s settings, argv, environ []string, extra []*os.File) int {
-	k := &keeper{settings: s, told: map[int]group{}, signals: watchSignals()}
+func run(s settings, o Options) int {
+	k := &keeper{settings: s, opts: o, store: newStore(), deadlines: map[string]deadline{}, update: noUpdate(), in: &inbox{}}
+	k.signals = watchSignals()
 	defer k.signals.stop()
-	closeStrays(extra)
-	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		k.logf("cannot adopt the orphans of apps: %v", err)
-	}
-	socket, err := k.start(argv, environ, extra)
-	if err != nil {
+	if err := k.begin(); err != nil {
 		k.logf("%v", err)
+		k.shake(err.Error())
 		return 1
 	}
-	messages, quit := make(chan message), make(chan struct{})
-	k.messages = messages
-	go k.receive(socket, messages, quit) // ended by the daemon's end or by us, below, who wait for it
-	defer func() {
-		close(quit)
-		socket.Close()
-		for range messages {
-		}
-	}()
-	return k.settle(k.serve())
+	k.serve()
+	return *k.exit
+}
+
+// shake tells the starter, unless a daemon has the handshake: then that tells.
+func (k *keeper) shake(text string) {
+	if k.opts.Handshake != nil {
+		_, _ = k.opts.Handshake.WriteString(text + "\n")
+		k.closeHandshake()
+	}
+}
+
+func (k *keeper) closeHandshake() {
+	if k.opts.Handshake != nil {
+		k.opts.Handshake.Close()
+		k.opts.Handshake = nil
+	}
 }
 
 // watchSignals catches instead of ignoring: an ignored signal would stay ignored
-// in the daemon and in every app. SIGHUP and SIGINT are for the user's shell, and
+// in the daemon and in every app. SIGHUP and SIGINT are for the user's shell,
 // SIGPIPE is a log that nobody reads any more, and SIGUSR2 (open the logs anew) is
 // meant for the daemon; none of them may end the keeper.
 func watchSignals() signals {
-	s := signals{make(chan os.Signal, 1), make(chan os.Signal, 1), make(chan os.Signal, 1)}
+	one := func() chan os.Signal { return make(chan os.Signal, 1) }
+	s := signals{one(), one(), one(), one()}
 	signal.Notify(s.child, unix.SIGCHLD)
 	signal.Notify(s.terminate, unix.SIGTERM)
-	signal.Notify(s.ignored, unix.SIGHUP, unix.SIGINT, unix.SIGPIPE, unix.SIGUSR2)
+	signal.Notify(s.retry, unix.SIGUSR1)
+	signal.Notify(s.ignored, ignoredSignals()...)
 	return s
 }
 
+func ignoredSignals() []os.Signal {
+	return []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGPIPE, unix.SIGUSR2}
+}
+
 func (s signals) stop() {
-	signal.Stop(s.child)
-	signal.Stop(s.terminate)
-	signal.Stop(s.ignored)
+	for _, c := range []chan os.Signal{s.child, s.terminate, s.retry, s.ignored} {
+		signal.Stop(c)
+	}
 }
 
-// serve keeps house until the daemon has ended, and says how it did.
-func (k *keeper) serve() unix.WaitStatus {
-	for {
-		select {
-		case m, ok := <-k.messages:
-			if !ok {
-				k.messages = nil // the daemon gave up its link; what counts is its end
-				continue
-			}
-			k.apply(m)
-		case <-k.signals.child:
-			if status, ended := k.reap(); ended {
-				return status
-			}
-		case <-k.signals.terminate:
-			// The daemon is our child and not yet reaped: the number is its own.
-			if err := unix.Kill(k.daemon, unix.SIGTERM); err != nil {
-				k.logf("cannot pass SIGTERM on to the daemon (pid %d): %v", k.daemon, err)
-			}
+// serve keeps house until it has an exit code.
+func (k *keeper) serve() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for k.exit == nil {
+		k.act(time.Now())
+		if k.exit != nil {
+			break
+		}
+		if due := k.due(); due.IsZero() {
+			timer.Stop()
+		} else {
+			timer.Reset(time.Until(due))
+		}
+		k.wait(timer.C)
+	}
+	if k.daemon != nil {
+		k.daemon.close()
+	}
+}
+
+// wait takes in what happens next.
+func (k *keeper) wait(tick <-chan time.Time) {
+	var readable, writable, gone <-chan struct{}
+	if d := k.daemon; d != nil {
+		gone = d.gone
+		if d.conn != nil {
+			readable, writable = d.conn.readable, d.conn.writable
+		}
+	}
+	select {
+	case <-readable:
+		k.hear()
+	case <-writable:
+		k.daemon.conn.flush()
+	case <-gone:
+		k.buryGuest()
+	case <-k.signals.child:
+		k.reap()
+	case <-k.signals.terminate:
+		k.stop()
+	case <-k.signals.retry:
+		k.retry()
+	case <-tick:
+	}
+}
+
+// act does what is due.
+func (k *keeper) act(now time.Time) {
+	k.enforce(now)
+	if k.daemon != nil {
+		k.judgeTrial(now)
+	} else if !k.next.IsZero() && !now.Before(k.next) {
+		k.revive()
+	}
+}
+
+// due is when act has something to do; zero: nothing in sight.
+func (k *keeper) due() time.Time {
+	due := earliest(k.deadlines)
+	for _, t := range []time.Time{k.next, k.update.limit} {
+		if !t.IsZero() && (due.IsZero() || t.Before(due)) {
+			due = t
+		}
+	}
+	return due
+}
+
+// stop passes SIGTERM on: to a daemon that has something to stop only when it can
+// take it, for before that the signal would just end it.
+func (k *keeper) stop() {
+	d := k.daemon
+	switch {
+	case d == nil && k.next.IsZero():
+		k.logf("told to end while no daemon runs; the apps go on")
+		k.end(1)
+	case d == nil || !d.ready && len(k.store.list) > 0:
+		k.terminate = true
+	default:
+		k.terminate = false
+		if err := d.signal(unix.SIGTERM); err != nil {
+			k.logf("cannot pass SIGTERM on to the daemon (pid %d): %v", d.pid, err)
 		}
 	}
 }
 
-func (k *keeper) apply(m message) {
-	switch m.kind {
-	case kindSpawned:
-		k.told[m.pid] = group{pid: m.pid, start: m.start, sig: m.sig, grace: m.grace}
-	case kindGone:
-		delete(k.told, m.pid)
-	case kindLeaving:
-		k.leaving = true
+// retry starts a daemon at once if one is missing.
+func (k *keeper) retry() {
+	k.reviver.row = 0
+	if k.daemon == nil {
+		k.next = time.Now()
 	}
 }
 
-// receive reads messages until the last holder of the other end is gone.
-func (k *keeper) receive(socket *os.File, to chan<- message, quit <-chan struct{}) {
-	defer close(to)
-	var buf [maxPacket]byte
-	for {
-		n, err := socket.Read(buf[:])
-		if err != nil || n == 0 {
-			return
-		}
-		m, err := decode(buf[:n])
-		if err != nil {
-			k.logf("%v", err)
-			continue
-		}
-		select {
-		case to <- m:
-		case <-quit:
-			return
-		}
-	}
-}
+func (k *keeper) end(code int) { k.exit = &code }
 
 func (k *keeper) logf(format string, args ...any) {
 	line := fmt.Sprintf(format, args...)

@@ -12,11 +12,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// closeFlush bounds how long Close waits for a keeper that doesn't read.
-const closeFlush = time.Second
+const (
+	patience    = 10 * time.Second // for a keeper that is to tell a new daemon everything
+	collectWait = 2 * time.Second  // for its answer to Collect
+	closeFlush  = time.Second      // for what waits when the link is closed
+)
 
-// Link is used by the daemon only; its methods may be called from any goroutine
-// and never block on the keeper.
+// Link is the daemon's end; its methods may be called from any goroutine, and only
+// Collect waits for the keeper.
 //
 // A message is handed to the kernel before the method returns, so that it reaches
 // the keeper even if the daemon is killed in the next instant. Only when the socket
@@ -25,65 +28,241 @@ type Link struct {
 	file   *os.File
 	raw    syscall.RawConn
 	keeper int
+	child  *os.Process // the keeper, if this daemon started it: to be reaped
 	lost   chan struct{}
 	wake   chan struct{} // capacity 1: the queue has something in it
 	shut   chan struct{}
 	ended  sync.WaitGroup
 
 	// Held for memory and for one send that never waits (MSG_DONTWAIT).
-	mu     sync.Mutex
-	queue  []message
-	closed bool
+	mu      sync.Mutex
+	queue   []message // their descriptors are duplicates of the queue's own
+	closed  bool
+	waiting map[int][]chan int64 // pid → who waits for its status
 }
 
-// Connect makes a Link of the inherited socket.
-func Connect(fd int) (*Link, error) {
-	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
-	if err != nil || kind != unix.SOCK_SEQPACKET {
-		return nil, fmt.Errorf("cannot use descriptor %d as the link to the keeper: not a packet socket", fd)
+// Estate is what the keeper kept: what daemons before this one had put and not dropped.
+type Estate struct {
+	Entries []Entry
+	Before  string // how the daemon before this one ended ("was killed by SIGKILL", "handed over"); "": there was none
+	Refused string // why the binary of an update was given up and the old one is back; "" otherwise
+}
+
+// Entry is one key's. The files are the caller's to close.
+type Entry struct {
+	Key   string
+	Main  Main
+	Note  []byte
+	Files []*os.File
+}
+
+// Attach makes a Link of the inherited socket, and reads what the keeper kept. A new
+// daemon finds all of that, or its first part, in the socket: nobody has to be asked.
+func Attach(fd int) (*Link, Estate, error) {
+	if err := packetSocket(fd); err != nil {
+		return nil, Estate{}, err
 	}
 	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
 	if err != nil {
-		return nil, fmt.Errorf("cannot ask for the keeper's pid: %w", err)
+		return nil, Estate{}, fmt.Errorf("cannot ask for the keeper's pid: %w", err)
 	}
-	unix.Close(TableRoom) // it has served
-	unix.CloseOnExec(fd)  // an app that held it would hide the daemon's death
-	if err := unix.SetNonblock(fd, true); err != nil {
-		return nil, fmt.Errorf("cannot set up the link to the keeper: %w", err)
+	l, err := newLink(fd, int(cred.Pid))
+	if err != nil {
+		return nil, Estate{}, err
 	}
-	file := os.NewFile(uintptr(fd), "keeper link")
+	estate, err := l.inherit()
+	if err != nil {
+		estate.close()
+		l.file.Close()
+		return nil, Estate{}, err
+	}
+	l.begin()
+	return l, estate, nil
+}
+
+func newLink(fd, keeper int) (*Link, error) {
+	file, err := asFile(fd, "keeper link")
+	if err != nil {
+		return nil, err
+	}
 	raw, err := file.SyscallConn()
 	if err != nil {
 		return nil, fmt.Errorf("cannot set up the link to the keeper: %w", err)
 	}
-	l := &Link{
-		file: file, raw: raw, keeper: int(cred.Pid),
+	return &Link{
+		file: file, raw: raw, keeper: keeper, waiting: map[int][]chan int64{},
 		lost: make(chan struct{}), wake: make(chan struct{}, 1), shut: make(chan struct{}),
+	}, nil
+}
+
+func (l *Link) begin() {
+	l.ended.Go(l.listen) // ended by the keeper's death or by Close, which waits for it
+	l.ended.Go(l.drain)  // ended by Close, which waits for it
+}
+
+// inherit reads the welcome and the entries that it announces.
+func (l *Link) inherit() (Estate, error) {
+	_ = l.file.SetReadDeadline(time.Now().Add(patience))
+	defer l.file.SetReadDeadline(time.Time{})
+	in := &inbox{}
+	m, err := l.next(in)
+	if err == nil && m.verb != verbWelcome {
+		err = fmt.Errorf("it says %q instead of welcome", m.verb)
 	}
-	l.ended.Add(2)
-	go l.listen() // ended by the keeper's death or by Close, which waits for it
-	go l.drain()  // ended by Close, which waits for it
-	return l, nil
+	if err != nil {
+		return Estate{}, fmt.Errorf("cannot take over from the keeper: %w", err)
+	}
+	g := decodeGreeting(m.note)
+	if g.room > 0 {
+		unix.Close(g.room) // it has served
+	}
+	estate := Estate{Before: g.before, Refused: g.refused, Entries: make([]Entry, 0, m.number)}
+	for len(estate.Entries) < cap(estate.Entries) {
+		m, err := l.next(in)
+		if err == nil && m.verb != verbEntry {
+			err = fmt.Errorf("it says %q instead of an entry", m.verb)
+		}
+		if err != nil {
+			return estate, fmt.Errorf("cannot take over from the keeper: entry %d of %d: %w", len(estate.Entries)+1, cap(estate.Entries), err)
+		}
+		e := Entry{Key: m.key, Main: m.main, Note: slices.Clone(m.note)}
+		for _, fd := range m.files {
+			e.Files = append(e.Files, os.NewFile(uintptr(fd), m.key))
+		}
+		estate.Entries = append(estate.Entries, e)
+	}
+	return estate, nil
 }
 
-// Spawned tells the keeper of a process group to stop when the daemon dies:
-// first sig, then after grace SIGKILL. start is the leader's start time.
-func (l *Link) Spawned(pid int, start uint64, sig int, grace time.Duration) {
-	grace = min(max(grace, 0), maxGrace)
-	l.tell(message{kind: kindSpawned, pid: pid, start: start, sig: unix.Signal(sig), grace: grace})
+func (e Estate) close() {
+	for _, entry := range e.Entries {
+		for _, f := range entry.Files {
+			f.Close()
+		}
+	}
 }
 
-// Gone takes a group back.
-func (l *Link) Gone(pid int) { l.tell(message{kind: kindGone, pid: pid}) }
+// next waits for a packet.
+func (l *Link) next(in *inbox) (m message, err error) {
+	if e := l.raw.Read(func(fd uintptr) bool {
+		m, err = in.receive(int(fd))
+		return !errors.Is(err, errNone)
+	}); e != nil {
+		return message{}, e
+	}
+	return m, err
+}
 
-// Leaving tells the keeper that the daemon ends on purpose.
-func (l *Link) Leaving() { l.tell(message{kind: kindLeaving}) }
+// Put keeps main and note under a key, and duplicates of files; without any files
+// the key's present ones stay.
+func (l *Link) Put(key string, main Main, note []byte, files ...*os.File) {
+	m := message{verb: verbPut, key: key, main: main, note: note}
+	withFDs(files, nil, func(fds []int) {
+		m.files = fds
+		l.tell(m)
+	})
+}
+
+// Drop lets go of a key.
+func (l *Link) Drop(key string) { l.tell(message{verb: verbDrop, key: key}) }
+
+// Ready says that this daemon serves: it has taken over what it was given and put
+// what it found. From now on the keeper reaps what is no entry's main process.
+func (l *Link) Ready() { l.tell(message{verb: verbReady}) }
+
+// Deadline has the group that m leads killed d from now, unless Deadline is called
+// again for the key; 0 takes it back. It outlives the daemon.
+func (l *Link) Deadline(key string, m Main, d time.Duration) {
+	ms := min(max(d, 0), maxLimit).Milliseconds()
+	if d > 0 && ms == 0 {
+		ms = 1
+	}
+	l.tell(message{verb: verbDeadline, key: key, main: m, number: ms})
+}
+
+// HandOver says that this daemon is about to end, and that the next one, and then
+// the keeper itself, are to be this binary.
+func (l *Link) HandOver(binary *os.File) {
+	withFDs([]*os.File{binary}, nil, func(fds []int) {
+		l.tell(message{verb: verbHandOver, files: fds})
+	})
+}
+
+// Leaving says that the daemon ends on purpose: the keeper follows it.
+func (l *Link) Leaving() { l.tell(message{verb: verbLeaving}) }
 
 // Lost is closed when the keeper has died.
 func (l *Link) Lost() <-chan struct{} { return l.lost }
 
 // Pid is the keeper's, for the user and for finding orphans.
 func (l *Link) Pid() int { return l.keeper }
+
+// Collect has the keeper reap an ended process of which it is the parent. False: the
+// keeper has no such child that has ended, or doesn't answer.
+func (l *Link) Collect(pid int) (unix.WaitStatus, bool) {
+	answer := make(chan int64, 1)
+	l.mu.Lock()
+	l.waiting[pid] = append(l.waiting[pid], answer)
+	l.mu.Unlock()
+	defer l.forget(pid, answer)
+	l.tell(message{verb: verbCollect, main: Main{Pid: pid}})
+	limit := time.NewTimer(collectWait)
+	defer limit.Stop()
+	select {
+	case status := <-answer:
+		return unix.WaitStatus(status), status >= 0
+	case <-l.lost:
+	case <-l.shut:
+	case <-limit.C:
+	}
+	return 0, false
+}
+
+func (l *Link) forget(pid int, answer chan int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	rest := slices.DeleteFunc(l.waiting[pid], func(c chan int64) bool { return c == answer })
+	if l.waiting[pid] = rest; len(rest) == 0 {
+		delete(l.waiting, pid)
+	}
+}
+
+// listen takes in answers until the end of the socket. What a later keeper might say
+// is passed over.
+func (l *Link) listen() {
+	in := &inbox{}
+	for {
+		m, err := l.next(in)
+		switch {
+		case errors.Is(err, os.ErrClosed):
+			return
+		case err != nil && !errors.As(err, new(*packetError)):
+			l.reapKeeper()
+			close(l.lost)
+			return
+		case err == nil && m.verb == verbCollected:
+			l.answer(m)
+		default:
+			closeAll(m.files)
+		}
+	}
+}
+
+// answer gives the status to the first who waits for it: it is there once.
+func (l *Link) answer(m message) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if waiting := l.waiting[m.main.Pid]; len(waiting) > 0 {
+		waiting[0] <- m.number // has room: one answer each
+		l.waiting[m.main.Pid] = waiting[1:]
+	}
+}
+
+func (l *Link) reapKeeper() {
+	if l.child != nil {
+		_, _ = l.child.Wait()
+	}
+}
 
 // Close closes the socket, after giving what is queued a second to be sent.
 func (l *Link) Close() error {
@@ -98,99 +277,4 @@ func (l *Link) Close() error {
 	close(l.shut)
 	l.ended.Wait()
 	return nil
-}
-
-// tell sends a message, or queues it behind those that are waiting.
-func (l *Link) tell(m message) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
-		return
-	}
-	if len(l.queue) == 0 && l.send(m) {
-		return
-	}
-	l.queue = enqueue(l.queue, m)
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
-}
-
-// enqueue adds a message, in order. A group that is over before the keeper heard
-// of it is dropped instead, so that the queue is bounded by the live groups.
-func enqueue(queue []message, m message) []message {
-	if m.kind == kindGone {
-		known := func(q message) bool { return q.kind == kindSpawned && q.pid == m.pid }
-		if i := slices.IndexFunc(queue, known); i >= 0 {
-			return slices.Delete(queue, i, i+1)
-		}
-	}
-	return append(queue, m)
-}
-
-// send reports whether the message needs no further care: the kernel has it, or
-// nobody will ever read it. False means that the socket is full.
-func (l *Link) send(m message) bool {
-	full := false
-	err := l.raw.Control(func(fd uintptr) {
-		full = l.sendTo(int(fd), m)
-	})
-	return err != nil || !full
-}
-
-func (l *Link) sendTo(fd int, m message) (full bool) {
-	for {
-		err := unix.Send(fd, m.encode(), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-		if !errors.Is(err, unix.EINTR) {
-			return errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ENOBUFS)
-		}
-	}
-}
-
-// drain sends the queue whenever the socket has room again.
-func (l *Link) drain() {
-	defer l.ended.Done()
-	for {
-		select {
-		case <-l.wake:
-			l.flush()
-		case <-l.shut:
-			l.flush()
-			_ = l.file.Close() // wakes listen
-			return
-		}
-	}
-}
-
-// flush returns when the queue is empty or the link is closed or over.
-func (l *Link) flush() {
-	_ = l.raw.Write(func(fd uintptr) (done bool) {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		for len(l.queue) > 0 {
-			if l.sendTo(int(fd), l.queue[0]) {
-				return false // the netpoller calls again when there is room
-			}
-			l.queue = slices.Delete(l.queue, 0, 1)
-		}
-		return true
-	})
-}
-
-// listen waits for the end of the socket; the keeper says nothing in this version,
-// and what a later one might say is passed over.
-func (l *Link) listen() {
-	defer l.ended.Done()
-	var buf [maxPacket]byte
-	for {
-		n, err := l.file.Read(buf[:])
-		if errors.Is(err, os.ErrClosed) {
-			return
-		}
-		if n <= 0 || err != nil {
-			close(l.lost)
-			return
-		}
-	}
 }

@@ -2,43 +2,14 @@ package keeper
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"strconv"
 )
 
-// proc is one process as /proc shows it.
+// proc is what we need of a process, as /proc/PID/stat shows it.
 type proc struct {
-	pid, ppid, pgrp int
-	start           uint64 // clock ticks since boot: with pid it names a process for good
-	zombie          bool
-	name            string
-}
-
-// processes lists everything in /proc. Reading all of it costs more than following
-// the children files, but works on kernels without CONFIG_PROC_CHILDREN, and it is
-// done only after the daemon has died.
-func processes() ([]proc, error) {
-	dir, err := os.Open("/proc")
-	if err != nil {
-		return nil, fmt.Errorf("cannot list processes: %w", err)
-	}
-	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
-	if err != nil {
-		return nil, fmt.Errorf("cannot list processes: %w", err)
-	}
-	var procs []proc
-	for _, name := range names {
-		pid, err := strconv.Atoi(name)
-		if err != nil {
-			continue
-		}
-		if p, ok := look(pid); ok {
-			procs = append(procs, p)
-		}
-	}
-	return procs, nil
+	pid, ppid int
+	start     uint64 // clock ticks since boot: with pid it names a process for good
 }
 
 // look reads one process; not ok means that it is gone.
@@ -58,37 +29,14 @@ func parseStat(text []byte) (proc, bool) {
 		return proc{}, false
 	}
 	fields := bytes.Fields(text[shut+1:])
-	const state, ppid, pgrp, start = 0, 1, 2, 19 // fields 3, 4, 5 and 22 of proc(5)
+	const ppid, start = 1, 19 // fields 4 and 22 of proc(5)
 	if len(fields) <= start {
 		return proc{}, false
 	}
-	p := proc{name: string(text[open+1 : shut])}
-	p.zombie = string(fields[state]) == "Z" || string(fields[state]) == "X"
-	var errs [4]error
+	var p proc
+	var errs [3]error
 	p.pid, errs[0] = strconv.Atoi(string(bytes.TrimSpace(text[:open])))
 	p.ppid, errs[1] = strconv.Atoi(string(fields[ppid]))
-	p.pgrp, errs[2] = strconv.Atoi(string(fields[pgrp]))
-	p.start, errs[3] = strconv.ParseUint(string(fields[start]), 10, 64)
-	return p, errs == [4]error{}
-}
-
-// descendants keeps the processes below root.
-func descendants(all []proc, root int) []proc {
-	children := make(map[int][]proc, len(all))
-	for _, p := range all {
-		children[p.ppid] = append(children[p.ppid], p)
-	}
-	// Taking a parent's list away as it is visited ends the walk even if a list
-	// read while processes came and went should contain a circle.
-	var below []proc
-	for next := []int{root}; len(next) > 0; {
-		parent := next[len(next)-1]
-		next = next[:len(next)-1]
-		for _, p := range children[parent] {
-			below = append(below, p)
-			next = append(next, p.pid)
-		}
-		delete(children, parent)
-	}
-	return below
+	p.start, errs[2] = strconv.ParseUint(string(fields[start]), 10, 64)
+	return p, errs == [3]error{}
 }

@@ -1,45 +1,131 @@
 package keeper
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
+	"os"
+	"strconv"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// reap collects everything that has ended. It stops at the daemon, whose children
-// are ours from that moment on.
-func (k *keeper) reap() (daemon unix.WaitStatus, ended bool) {
-	for {
-		pid, status, err := waitAny()
-		if err != nil || pid == 0 {
-			return 0, false
+// reap takes in the daemon's end, and while one serves every stranger's. While none
+// does, nothing is reaped: what the daemon had just started and not told us of must
+// keep its exit code for the next one.
+func (k *keeper) reap() {
+	if d := k.daemon; d != nil && d.ours {
+		if pid, status := wait(d.pid); pid == d.pid {
+			k.bury(status)
+			return
 		}
-		if pid == k.daemon {
-			return status, true
+	}
+	k.held = false
+	if k.daemon == nil || !k.daemon.ready {
+		return
+	}
+	for {
+		pid := peek()
+		switch {
+		case pid == 0:
+			return
+		case k.store.holds(pid) || pid == k.daemon.pid:
+			k.held = true
+			k.reapAround()
+			return
+		}
+		wait(pid)
+	}
+}
+
+// reapHeld looks again when the daemon has changed its mind about main processes.
+func (k *keeper) reapHeld() {
+	if k.held {
+		k.reap()
+	}
+}
+
+// reapAround reaps strangers one by one: the kernel shows only the first of those
+// that have ended, and that one is held.
+func (k *keeper) reapAround() {
+	for _, pid := range children() {
+		if pid != k.daemon.pid && !k.store.holds(pid) {
+			wait(pid)
 		}
 	}
 }
 
-// reapAll collects everything that has ended, and says whether no child is left:
-// then there is no descendant either, for the kernel gives us every orphan.
-func (k *keeper) reapAll() (childless bool) {
-	for {
-		pid, _, err := waitAny()
-		if errors.Is(err, unix.ECHILD) {
-			return true
-		}
-		if err != nil || pid == 0 {
-			return false
-		}
+// collect reaps a process that the daemon asks for; -1: it isn't ours, or has not ended.
+func collect(pid int) int64 {
+	if got, status := wait(pid); got == pid {
+		return int64(status)
 	}
+	return -1
 }
 
-// waitAny reaps one ended child; pid 0 says that none has ended.
-func waitAny() (pid int, status unix.WaitStatus, err error) {
+// wait reaps one process if it has ended.
+func wait(pid int) (int, unix.WaitStatus) {
+	var status unix.WaitStatus
 	for {
-		pid, err = unix.Wait4(-1, &status, unix.WNOHANG, nil)
+		got, err := unix.Wait4(pid, &status, unix.WNOHANG|unix.WALL, nil)
 		if !errors.Is(err, unix.EINTR) {
-			return pid, status, err
+			return got, status
 		}
 	}
+}
+
+// peek is a child that has ended and is not reaped by this; 0: none.
+func peek() int {
+	var info [128]byte // siginfo_t; si_pid comes after three ints, aligned as the union after it
+	for {
+		_, _, errno := unix.Syscall6(unix.SYS_WAITID, unix.P_ALL, 0, uintptr(unsafe.Pointer(&info)), unix.WEXITED|unix.WNOHANG|unix.WNOWAIT|unix.WALL, 0, 0)
+		switch errno {
+		case unix.EINTR:
+		case 0:
+			return int(int32(binary.NativeEndian.Uint32(info[3*4+unsafe.Sizeof(uintptr(0))-4:])))
+		default:
+			return 0
+		}
+	}
+}
+
+// children lists ours. A kernel without CONFIG_PROC_CHILDREN keeps no such list:
+// there everybody is asked for the parent.
+func children() (pids []int) {
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return nil
+	}
+	for _, task := range tasks {
+		text, err := os.ReadFile("/proc/self/task/" + task.Name() + "/children")
+		if errors.Is(err, os.ErrNotExist) { // or a thread that has just ended, which has no children
+			return childrenByParent()
+		}
+		for _, field := range bytes.Fields(text) {
+			if pid, err := strconv.Atoi(string(field)); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}
+
+func childrenByParent() (pids []int) {
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return nil
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
+		if err != nil {
+			continue
+		}
+		if p, ok := look(pid); ok && p.ppid == os.Getpid() {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }

@@ -1,0 +1,267 @@
+package keeper
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// daemon is the one that runs now.
+type daemon struct {
+	pid     int
+	ours    bool // our child; else gone tells its end
+	started time.Time
+	conn    *conn         // nil: it gave up its link
+	gone    chan struct{} // closed at the end of a daemon that is not our child
+	watch   *os.File      // its pidfd, for the same
+	ready   bool          // it has served
+	leaving bool          // it has said that it ends on purpose
+}
+
+// start runs a daemon and gives it everything. What fits into the socket is there
+// before the daemon is.
+func (k *keeper) start(binary string) error {
+	near, far, err := pair()
+	if err != nil {
+		return fmt.Errorf("cannot make the link to the daemon: %w", err)
+	}
+	defer unix.Close(far)
+	conn, err := newConn(near)
+	if err != nil {
+		unix.Close(near)
+		return err
+	}
+	room := tableRoom(k.store.files())
+	conn.send(k.welcome(room))
+	for _, e := range k.store.list {
+		conn.send(message{verb: verbEntry, key: e.key, main: e.main, note: e.note, files: e.files})
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		conn.close()
+		return fmt.Errorf("cannot start the daemon: %v", err)
+	}
+	defer null.Close()
+	handshake := null
+	if k.opts.Handshake != nil {
+		handshake = k.opts.Handshake
+	}
+	files := withRoom([]uintptr{0, 1, 2, handshake.Fd(), uintptr(far)}, room)
+	pid, err := syscall.ForkExec(binary, k.opts.Daemon, &syscall.ProcAttr{Env: k.opts.Environ, Files: files})
+	if err != nil {
+		conn.close()
+		return fmt.Errorf("cannot start the daemon (%s): %w", binary, err)
+	}
+	k.daemon = &daemon{pid: pid, ours: true, started: time.Now(), conn: conn}
+	return nil
+}
+
+func (k *keeper) welcome(room int) message {
+	g := greeting{before: k.before, refused: k.update.refused, room: room}
+	return message{verb: verbWelcome, number: int64(len(k.store.list)), note: g.encode()}
+}
+
+// guestDaemon is one that ran before this keeper: not its child.
+func guestDaemon(pid, link, watch int) (*daemon, error) {
+	d := &daemon{pid: pid, started: time.Now(), gone: make(chan struct{})}
+	var err error
+	if d.watch, err = asFile(watch, "daemon's end"); err != nil {
+		return nil, err
+	}
+	if d.conn, err = newConn(link); err != nil {
+		return nil, err
+	}
+	raw, err := d.watch.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	go func() { // ended by the daemon's end, or by close of its pidfd; nobody has to wait
+		if raw.Read(func(fd uintptr) bool { return ready(fd, unix.POLLIN) }) == nil {
+			close(d.gone)
+		}
+	}()
+	return d, nil
+}
+
+// signal can't hit another: a child is not reaped yet, of others we hold a pidfd.
+func (d *daemon) signal(sig unix.Signal) error {
+	if d.ours {
+		return unix.Kill(d.pid, sig)
+	}
+	return unix.PidfdSendSignal(int(d.watch.Fd()), sig, nil, 0)
+}
+
+// close lets go of a daemon, which may live on.
+func (d *daemon) close() {
+	d.hangUp()
+	if d.watch != nil {
+		d.watch.Close()
+		d.watch = nil
+	}
+}
+
+func (d *daemon) hangUp() {
+	if d.conn != nil {
+		d.conn.close()
+		d.conn = nil
+	}
+}
+
+// hear takes in all that the daemon has said.
+func (k *keeper) hear() {
+	d := k.daemon
+	for d.conn != nil {
+		m, err := k.in.receive(d.conn.fd)
+		switch {
+		case errors.Is(err, errNone):
+			return
+		case errors.Is(err, io.EOF):
+			d.hangUp() // what counts is the daemon's end
+		case err != nil:
+			k.logf("%v", err)
+		default:
+			k.obey(d, m)
+		}
+	}
+}
+
+// obey does what the daemon says.
+func (k *keeper) obey(d *daemon, m message) {
+	if len(d.conn.queue) > 0 && d.conn.queue[len(d.conn.queue)-1].verb == verbEntry {
+		// What it changes now may be what is just being given to it. No daemon of ours does that.
+		closeAll(m.files)
+		k.logf("the daemon (pid %d) spoke before it was told everything: killing it", d.pid)
+		_ = d.signal(unix.SIGKILL)
+		return
+	}
+	switch m.verb {
+	case verbPut:
+		if m.cut {
+			k.logf("cannot keep the descriptors of %s: too many are open; raise the limit (ulimit -n)", m.key)
+		}
+		k.store.put(m.key, m.main, m.note, m.files, m.cut)
+		k.reapHeld()
+	case verbDrop:
+		k.store.drop(m.key)
+		delete(k.deadlines, m.key)
+		k.reapHeld()
+	case verbReady:
+		k.served(d)
+	case verbCollect:
+		d.conn.send(message{verb: verbCollected, main: m.main, number: collect(m.main.Pid)})
+	case verbDeadline:
+		k.extend(m)
+	case verbHandOver:
+		k.handOver(m.files[0])
+	case verbLeaving:
+		d.leaving = true
+	default:
+		closeAll(m.files)
+		k.logf("the daemon (pid %d) says %q, which is the keeper's to say", d.pid, m.verb)
+	}
+}
+
+// served: from now on this daemon counts as alive, and strangers are reaped.
+func (k *keeper) served(d *daemon) {
+	if d.ready {
+		return
+	}
+	d.ready = true
+	if k.before != "" {
+		k.logf("the daemon (pid %d) serves", d.pid)
+	}
+	k.update.refused = ""
+	if k.terminate {
+		k.stop()
+	}
+	k.reap()
+	k.accepted()
+}
+
+// revive starts a daemon, and takes it as an ending if that fails.
+func (k *keeper) revive() {
+	k.next = time.Time{}
+	binary := k.binary
+	if k.update.trying {
+		binary = k.update.path()
+		k.update.limit = time.Now().Add(k.trial)
+	}
+	if err := k.start(binary); err != nil {
+		k.decide(ending{how: err.Error(), code: 1})
+	}
+}
+
+// bury closes the books of a daemon that has ended.
+func (k *keeper) bury(status unix.WaitStatus) {
+	k.hear() // all it ever said is in the socket
+	e := ending{how: describe(status), clean: status.Exited() && status.ExitStatus() == 0}
+	e.code = exitCode(status, k.daemon.leaving)
+	k.settle(e)
+}
+
+// buryGuest is for one whose exit code only its parent was told.
+func (k *keeper) buryGuest() {
+	k.hear()
+	e := ending{how: "ended (this keeper is not its parent: how is not known)", clean: k.daemon.leaving || !k.update.late}
+	if !k.daemon.leaving {
+		e.code = 1
+	}
+	k.settle(e)
+}
+
+func (k *keeper) settle(e ending) {
+	d := k.daemon
+	k.daemon = nil
+	d.close()
+	e.lived, e.ready, e.leaving = time.Since(d.started), d.ready, d.leaving
+	k.decide(e)
+}
+
+// decide what comes after a daemon.
+func (k *keeper) decide(e ending) {
+	e.estate = len(k.store.list) > 0 || k.before != ""
+	if k.update.binary >= 0 {
+		k.afterTurn(e)
+		return
+	}
+	k.before = e.how
+	v, wait := k.reviver.judge(e)
+	switch v {
+	case follow:
+		if !e.leaving || e.code != 0 {
+			k.logf("the daemon %s", e.how)
+		}
+		k.end(e.code)
+	case again:
+		k.logf("the daemon %s after %s; starting it again", e.how, e.lived.Round(time.Millisecond))
+		k.next = time.Now().Add(wait)
+	case giveUp:
+		k.resign(e)
+	}
+}
+
+// resign leaves everything as it is, except that clients are refused at once
+// instead of waiting for a daemon that doesn't come.
+func (k *keeper) resign(e ending) {
+	if len(k.store.list) == 0 {
+		k.logf("the daemon %s, the %dth in a row that did not live for %s; it has left nothing to keep", e.how, maxRow, atOnce)
+		k.end(e.code)
+		return
+	}
+	k.logf("the daemon %s, the %dth in a row that did not live for %s: giving up. Apps go on without it; the lines above may say why. gopm start, or kill -USR1 %d, tries again",
+		e.how, maxRow, atOnce, os.Getpid())
+	k.store.drop(apiKey)
+	k.next = time.Time{}
+	if k.terminate {
+		k.end(1)
+	}
+}
+
+// apiKey is the one key with a meaning for the keeper: the socket that clients
+// connect to.
+const apiKey = "api"

@@ -1,0 +1,166 @@
+package keeper
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// memory is what a keeper leaves to the program that it executes: its descriptors by
+// number, and all else. It is JSON in a memfd. Fields may be added: what a successor
+// doesn't know it passes over. One that it can't do without needs another version.
+type memory struct {
+	Version   int              `json:"version"`
+	Lock      int              `json:"lock"`
+	Before    string           `json:"before,omitempty"`
+	Terminate bool             `json:"terminate,omitempty"`
+	Daemon    *memoryDaemon    `json:"daemon,omitempty"`
+	Entries   []memoryEntry    `json:"entries"`
+	Deadlines []memoryDeadline `json:"deadlines,omitempty"`
+}
+
+const memoryVersion = 1
+
+type memoryDaemon struct {
+	Pid     int       `json:"pid"`
+	Link    int       `json:"link"`            // its protocol is that of version 2
+	Watch   int       `json:"watch,omitempty"` // the pidfd of one that is not our child
+	Started time.Time `json:"started"`
+	Ready   bool      `json:"ready,omitempty"`
+	Leaving bool      `json:"leaving,omitempty"`
+}
+
+type memoryEntry struct {
+	Key   string `json:"key"`
+	Pid   int    `json:"pid,omitempty"`
+	Start uint64 `json:"start,omitempty"`
+	Note  []byte `json:"note,omitempty"`
+	Files []int  `json:"files,omitempty"`
+}
+
+type memoryDeadline struct {
+	Key   string `json:"key"`
+	Pid   int    `json:"pid"`
+	Start uint64 `json:"start"`
+	Left  int64  `json:"left_ms"`
+}
+
+// remember writes down everything, and lists the descriptors that it speaks of.
+func (k *keeper) remember() (fd int, fds []int, err error) {
+	m := memory{Version: memoryVersion, Lock: int(k.lock.Fd()), Before: k.before, Terminate: k.terminate, Entries: []memoryEntry{}}
+	if d := k.daemon; d != nil && d.conn != nil {
+		m.Daemon = &memoryDaemon{Pid: d.pid, Link: d.conn.fd, Started: d.started, Ready: d.ready, Leaving: d.leaving}
+		if !d.ours {
+			m.Daemon.Watch = int(d.watch.Fd())
+		}
+	}
+	for _, e := range k.store.list {
+		m.Entries = append(m.Entries, memoryEntry{e.key, e.main.Pid, e.main.Start, e.note, e.files})
+	}
+	now := time.Now()
+	for key, d := range k.deadlines {
+		m.Deadlines = append(m.Deadlines, memoryDeadline{key, d.main.Pid, d.main.Start, d.due.Sub(now).Milliseconds()})
+	}
+	slices.SortFunc(m.Deadlines, func(a, b memoryDeadline) int { return strings.Compare(a.Key, b.Key) })
+	text, err := json.Marshal(m)
+	if err != nil {
+		return -1, nil, err
+	}
+	fd, err = writeAll("gopm keeper", text)
+	return fd, m.descriptors(), err
+}
+
+// descriptors lists all that the memory speaks of.
+func (m memory) descriptors() []int {
+	fds := []int{m.Lock}
+	if m.Daemon != nil {
+		fds = append(fds, m.Daemon.Link)
+		if m.Daemon.Watch > 0 {
+			fds = append(fds, m.Daemon.Watch)
+		}
+	}
+	for _, e := range m.Entries {
+		fds = append(fds, e.Files...)
+	}
+	return fds
+}
+
+// decodeMemory accepts what any keeper of this version may have written.
+func decodeMemory(text []byte) (memory, error) {
+	var m memory
+	if err := json.Unmarshal(text, &m); err != nil {
+		return m, fmt.Errorf("cannot read the memory of the keeper before: %v", err)
+	}
+	if m.Version != memoryVersion {
+		return m, fmt.Errorf("cannot read the memory of the keeper before: version %d, want %d", m.Version, memoryVersion)
+	}
+	for _, e := range m.Entries {
+		if !goodKey(e.Key) || e.Pid < 0 || e.Pid == 1 {
+			return m, fmt.Errorf("cannot read the memory of the keeper before: entry %.40q, pid %d", e.Key, e.Pid)
+		}
+	}
+	for _, d := range m.Deadlines {
+		if d.Pid < 2 {
+			return m, fmt.Errorf("cannot read the memory of the keeper before: deadline %.40q, pid %d", d.Key, d.Pid)
+		}
+	}
+	for _, fd := range m.descriptors() {
+		if fd < 3 {
+			return m, fmt.Errorf("cannot read the memory of the keeper before: descriptor %d", fd)
+		}
+	}
+	return m, nil
+}
+
+// resume makes this process what the one it was executed over had been.
+func (k *keeper) resume(fd int) error {
+	text, err := readAll(fd)
+	if err != nil {
+		return err
+	}
+	m, err := decodeMemory(text)
+	if err != nil {
+		return err
+	}
+	if err := setCloseOnExec(m.descriptors(), true); err != nil {
+		return fmt.Errorf("cannot resume: %w", err)
+	}
+	closeStrays(nil) // the memory, and what it doesn't speak of
+	k.adopt()
+	k.lock = os.NewFile(uintptr(m.Lock), k.opts.Lock)
+	k.before, k.terminate = m.Before, m.Terminate
+	for _, e := range m.Entries {
+		k.store.put(e.Key, Main{e.Pid, e.Start}, e.Note, e.Files, false)
+	}
+	for _, d := range m.Deadlines {
+		k.deadlines[d.Key] = deadline{Main{d.Pid, d.Start}, time.Now().Add(time.Duration(d.Left) * time.Millisecond)}
+	}
+	if err := k.resumeDaemon(m.Daemon); err != nil {
+		return err
+	}
+	k.logf("the keeper has become the new binary")
+	k.reap() // what ended in between told nobody
+	return nil
+}
+
+func (k *keeper) resumeDaemon(m *memoryDaemon) (err error) {
+	if m == nil {
+		k.next = time.Now()
+		return nil
+	}
+	d := &daemon{pid: m.Pid, ours: true}
+	if m.Watch > 0 {
+		d, err = guestDaemon(m.Pid, m.Link, m.Watch)
+	} else {
+		d.conn, err = newConn(m.Link)
+	}
+	if err != nil {
+		return err
+	}
+	d.started, d.ready, d.leaving = m.Started, m.Ready, m.Leaving
+	k.daemon = d
+	return nil
+}
