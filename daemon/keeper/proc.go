@@ -10,6 +10,7 @@ import (
 type proc struct {
 	pid, ppid int
 	start     uint64 // clock ticks since boot: with pid it names a process for good
+	zombie    bool
 }
 
 // look reads one process; not ok means that it is gone.
@@ -29,11 +30,12 @@ func parseStat(text []byte) (proc, bool) {
 		return proc{}, false
 	}
 	fields := bytes.Fields(text[shut+1:])
-	const ppid, start = 1, 19 // fields 4 and 22 of proc(5)
+	const state, ppid, start = 0, 1, 19 // fields 3, 4 and 22 of proc(5)
 	if len(fields) <= start {
 		return proc{}, false
 	}
-	var p proc
+	letter := string(fields[state])
+	p := proc{zombie: letter == "Z" || letter == "X"}
 	var errs [3]error
 	p.pid, errs[0] = strconv.Atoi(string(bytes.TrimSpace(text[:open])))
 	p.ppid, errs[1] = strconv.Atoi(string(fields[ppid]))

@@ -28,7 +28,7 @@ func (k *keeper) reap() {
 	for {
 		pid := peek()
 		switch {
-		case pid == 0:
+		case pid == 0 || k.dying():
 			return
 		case k.store.holds(pid) || pid == k.daemon.pid:
 			k.held = true
@@ -37,6 +37,14 @@ func (k *keeper) reap() {
 		}
 		wait(pid)
 	}
+}
+
+// dying says whether the daemon is ending. Its children fall to us when its last
+// thread ends, and if that isn't its first one, a moment before it can be waited for;
+// so what was just seen to be our child may be what it had started and not told us of.
+func (k *keeper) dying() bool {
+	p, ok := look(k.daemon.pid)
+	return !ok || p.zombie
 }
 
 // reapHeld looks again when the daemon has changed its mind about main processes.
@@ -49,7 +57,11 @@ func (k *keeper) reapHeld() {
 // reapAround reaps strangers one by one: the kernel shows only the first of those
 // that have ended, and that one is held.
 func (k *keeper) reapAround() {
-	for _, pid := range children() {
+	ours := children()
+	if k.dying() {
+		return
+	}
+	for _, pid := range ours {
 		if pid != k.daemon.pid && !k.store.holds(pid) {
 			wait(pid)
 		}

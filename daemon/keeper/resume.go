@@ -24,10 +24,10 @@ type memory struct {
 
 const memoryVersion = 1
 
+// memoryDaemon has just served for the first time, so it is always our child.
 type memoryDaemon struct {
 	Pid     int       `json:"pid"`
-	Link    int       `json:"link"`            // its protocol is that of version 2
-	Watch   int       `json:"watch,omitempty"` // the pidfd of one that is not our child
+	Link    int       `json:"link"` // its protocol is that of version 2
 	Started time.Time `json:"started"`
 	Ready   bool      `json:"ready,omitempty"`
 	Leaving bool      `json:"leaving,omitempty"`
@@ -53,9 +53,6 @@ func (k *keeper) remember() (fd int, fds []int, err error) {
 	m := memory{Version: memoryVersion, Lock: int(k.lock.Fd()), Before: k.before, Terminate: k.terminate, Entries: []memoryEntry{}}
 	if d := k.daemon; d != nil && d.conn != nil {
 		m.Daemon = &memoryDaemon{Pid: d.pid, Link: d.conn.fd, Started: d.started, Ready: d.ready, Leaving: d.leaving}
-		if !d.ours {
-			m.Daemon.Watch = int(d.watch.Fd())
-		}
 	}
 	for _, e := range k.store.list {
 		m.Entries = append(m.Entries, memoryEntry{e.key, e.main.Pid, e.main.Start, e.note, e.files})
@@ -78,9 +75,6 @@ func (m memory) descriptors() []int {
 	fds := []int{m.Lock}
 	if m.Daemon != nil {
 		fds = append(fds, m.Daemon.Link)
-		if m.Daemon.Watch > 0 {
-			fds = append(fds, m.Daemon.Watch)
-		}
 	}
 	for _, e := range m.Entries {
 		fds = append(fds, e.Files...)
@@ -151,16 +145,10 @@ func (k *keeper) resumeDaemon(m *memoryDaemon) (err error) {
 		k.next = time.Now()
 		return nil
 	}
-	d := &daemon{pid: m.Pid, ours: true}
-	if m.Watch > 0 {
-		d, err = guestDaemon(m.Pid, m.Link, m.Watch)
-	} else {
-		d.conn, err = newConn(m.Link)
-	}
+	conn, err := newConn(m.Link)
 	if err != nil {
 		return err
 	}
-	d.started, d.ready, d.leaving = m.Started, m.Ready, m.Leaving
-	k.daemon = d
+	k.daemon = &daemon{pid: m.Pid, ours: true, started: m.Started, conn: conn, ready: m.Ready, leaving: m.Leaving}
 	return nil
 }
