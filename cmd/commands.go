@@ -47,6 +47,8 @@ var makers = [...]maker{
 	{"cleardump", (*cli).cleardumpCmd, nil, false, false},
 	{"update updatePM2", (*cli).updateCmd, nil, true, true},
 	{"kill", (*cli).killCmd, nil, false, false},
+	{"startup", (*cli).startupCmd, nil, false, false},
+	{"unstartup", (*cli).unstartupCmd, nil, false, false},
 	{"ping", (*cli).pingCmd, nil, true, false},
 	{"init ecosystem", (*cli).initCmd, nil, false, false},
 	{"import", (*cli).importCmd, nil, false, false},

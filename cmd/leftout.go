@@ -40,7 +40,6 @@ var absentCommands = [...]absent{
 	{words: "gracefulReload softReload", why: "pm2 has dropped it, too", instead: "gopm reload"},
 
 	{words: "monit dashboard dash", later: true, instead: "gopm ls --watch in one terminal, gopm logs in another"},
-	{words: "startup unstartup", later: true, instead: "a line of crontab -e: @reboot gopm start /path/of/ecosystem.json"},
 	{words: "send", later: true, instead: "an app's standard input is empty; gopm sendSignal reaches it"},
 	{words: "healthcheck", later: true, instead: "gopm jlist says what is online"},
 	{words: "runtime", later: true, instead: "in a container start the program itself"},

@@ -49,7 +49,7 @@ list itself is kept with every change.`,
 
 func (c *cli) resurrectCmd() *cobra.Command {
 	var o startOptions
-	var saved bool
+	var saved, boot bool
 	cmd := &cobra.Command{
 		Use:   "resurrect",
 		Short: "Start what should run, after a kill or a reboot",
@@ -62,6 +62,9 @@ are not in the list.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
+			if boot {
+				return c.boot(ctx)
+			}
 			if !saved && !c.alive() && c.client.Home().Keeper() == 0 {
 				if r := c.remains(); len(r.state.Apps) == 0 {
 					return errors.Join(r.err, fmt.Errorf("nothing to resurrect: no apps are known in the home %s", c.client.Home().Dir))
@@ -85,6 +88,8 @@ are not in the list.`,
 	f.BoolVar(&saved, "saved", false, "add the apps of the last snapshot (gopm save)")
 	f.DurationVar(&o.wait, "wait", defaultWait, "wait at most so long for the apps to be up")
 	f.BoolVar(&o.noWait, "no-wait", false, "do not wait for the apps to be up")
+	f.BoolVar(&boot, "boot", false, "as the unit of gopm startup calls it")
+	_ = f.MarkHidden("boot") // it is there
 	return cmd
 }
 

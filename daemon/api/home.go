@@ -49,6 +49,9 @@ func (h Home) NextState() string { return h.State() + ".next" }
 // KeeperLock is held by the keeper as long as it lives, and has its pid.
 func (h Home) KeeperLock() string { return filepath.Join(h.Dir, "keeper.lock") }
 
+// BootPid has the keeper's pid for systemd, which removes it when the service ends.
+func (h Home) BootPid() string { return filepath.Join(h.Dir, "gopm.pid") }
+
 // Prepare makes the home and its folders, all 0700, and refuses one that belongs
 // to somebody else or that others may write to. Nothing that exists is changed.
 func (h Home) Prepare() error {
