@@ -3,6 +3,9 @@ package logs
 import (
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,6 +16,7 @@ type Adoption struct {
 	Pipe   *os.File // Stream.Pipe, or what a program has as its stdout; nil: the stream gets a new pipe
 	Second *os.File // what Options.Second was last told; its bytes come before those of Pipe
 	Count  Stats    // from which Bytes, Dropped, DroppedSince and Rotations go on
+	Killed bool     // the daemon has not handed over: what it had in memory is missing
 }
 
 // AdoptAll goes on with the streams of a daemon that has handed over or was killed,
@@ -27,7 +31,42 @@ func (p *Pump) AdoptAll(all []Adoption) ([]*Stream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot go on with log %s: %w", all[bad].Target.Path, err)
 	}
+	p.packLeft(all)
 	return streams, nil
+}
+
+// packLeft has those rotated files compressed, and half-compressed ones removed,
+// that the earlier daemon didn't come to.
+func (p *Pump) packLeft(all []Adoption) {
+	folders := map[string][]string{}
+	for _, a := range all {
+		for _, path := range []string{a.Target.Path, a.Target.Also} {
+			if path == "" || !a.Target.Rotation.Compress {
+				continue
+			}
+			path = realPath(path)
+			dir := filepath.Dir(path)
+			if _, listed := folders[dir]; !listed {
+				folders[dir] = listFolder(dir)
+			}
+			if leftUnpacked(folders[dir], path) {
+				p.fam.packer.add(path)
+			}
+		}
+	}
+}
+
+// leftUnpacked looks for such files of a log in a sorted folder listing.
+func leftUnpacked(listing []string, path string) bool {
+	prefix, ext := splitName(path)
+	i, _ := slices.BinarySearch(listing, prefix)
+	for ; i < len(listing) && strings.HasPrefix(listing[i], prefix); i++ {
+		name, half := strings.CutSuffix(listing[i], packingExt)
+		if _, ours := stampOf(name, prefix, ext); ours && (half || !packedName(name, path)) {
+			return true
+		}
+	}
+	return false
 }
 
 // prepareAdopted does what needs no knowledge of the other streams.
@@ -49,7 +88,7 @@ func (p *Pump) prepareAdopted(a Adoption) (o opening) {
 	in.taken = a.Count.Bytes + a.Count.Dropped
 	o.stream.outs[0].count = dropped{a.Count.Dropped, a.Count.DroppedSince}
 	o.stream.outs[0].rotations = a.Count.Rotations
-	o.count = a.Count
+	o.count, o.killed = a.Count, a.Killed
 	return o
 }
 

@@ -114,13 +114,18 @@ func (p *Pump) openQueued(o opening) (err error) {
 		}
 		if err = p.watch(s); err != nil {
 			p.release(s, &s.outs[0])
+			return
 		}
+		p.start(s)
 	})
 	if e != nil {
 		return e
 	}
 	if err == nil {
-		if err = s.route(o.target, o.open, o.count); err != nil {
+		if err = s.route(o.target, o.open, o.count); err == nil && o.killed {
+			err = s.backAfterKill()
+		}
+		if err != nil {
 			p.do(context.Background(), func() { p.abandonQueue(s) })
 		}
 	}
@@ -189,7 +194,31 @@ func (s *Stream) reroute(t Target) error {
 			return err
 		}
 	}
-	return s.route(t, openTargets, Stats{})
+	if err := s.route(t, openTargets, Stats{}); err != nil {
+		return err
+	}
+	return s.startBack()
+}
+
+// backAfterKill ends the line that the back of a killed daemon was writing: what
+// followed was in its memory.
+func (s *Stream) backAfterKill() (err error) {
+	b := s.backing()
+	if b == nil {
+		return nil
+	}
+	_, err = b.pump.doWithin(manageWait, func() { b.outs[0].sink.endLine() })
+	return err
+}
+
+// startBack lets the back of a stream move, if there is one.
+func (s *Stream) startBack() error {
+	b := s.backing()
+	if b == nil {
+		return nil
+	}
+	_, err := b.pump.doWithin(manageWait, func() { b.pump.start(b) })
+	return err
 }
 
 // route gives the stream's queue a back, which counts on from count, or, where its

@@ -46,6 +46,8 @@ func TestMain(m *testing.M) {
 		os.Exit(fileSizeChild())
 	case "floodlimit":
 		os.Exit(floodLimitChild())
+	case "heir":
+		os.Exit(heirChild())
 	case "adopter":
 		os.Exit(adopterChild())
 	}

@@ -17,6 +17,7 @@ type opening struct {
 	queued bool // it goes by way of a queue, see buffered.go
 	open   opener
 	count  Stats // of earlier daemons
+	killed bool  // the last of them was
 	err    error
 }
 
@@ -65,6 +66,7 @@ func (p *Pump) openPrepared(all []opening) (streams []*Stream, bad int, err erro
 		}
 		return nil, bad, err
 	}
+	p.startAll(all)
 	for _, o := range all {
 		streams = append(streams, o.stream)
 	}
@@ -146,6 +148,22 @@ func (p *Pump) openAllQueued(all []opening) (bad int, err error) {
 		}
 	}
 	return 0, nil
+}
+
+// startAll lets the streams move.
+func (p *Pump) startAll(all []opening) {
+	p.do(context.Background(), func() {
+		for _, o := range all {
+			if !o.queued {
+				p.start(o.stream)
+			}
+		}
+	})
+	for _, o := range all {
+		if o.queued {
+			o.stream.startBack()
+		}
+	}
 }
 
 // discard frees what the pump has not got.

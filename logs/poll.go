@@ -84,13 +84,9 @@ func (p *poller) wait(block bool, deadline time.Time) []unix.EpollEvent {
 	return p.events[:p.n]
 }
 
-// add registers a pipe.
-func (p *poller) add(fd int, armed bool) error {
-	events := uint32(unix.EPOLLONESHOT)
-	if armed {
-		events |= unix.EPOLLIN
-	}
-	return p.control(unix.EPOLL_CTL_ADD, fd, events)
+// add registers a pipe, not yet armed.
+func (p *poller) add(fd int) error {
+	return p.control(unix.EPOLL_CTL_ADD, fd, unix.EPOLLONESHOT)
 }
 
 // arm asks for the next event; one comes at once if there is something to read.

@@ -135,7 +135,7 @@ func (p *Pump) Open(t Target) (*Stream, error) {
 	return all[0], nil
 }
 
-// adopt gives a new stream its files and begins to watch its pipe.
+// adopt gives a new stream its files. Its pipe is watched from start on.
 func (p *Pump) adopt(s *Stream, t Target, o []opened) error {
 	err := p.aim(s, t, o)
 	if err == nil {
@@ -152,15 +152,21 @@ func (p *Pump) adopt(s *Stream, t Target, o []opened) error {
 }
 
 func (p *Pump) watch(s *Stream) error {
-	flooded := s.inflow.basin >= 0 // it is adopted; to be armed when that is empty
-	if err := p.poll.add(s.fd, !flooded); err != nil {
-		return err
+	err := p.poll.add(s.fd)
+	if err == nil {
+		p.streams[int32(s.fd)] = s
 	}
-	p.streams[int32(s.fd)] = s
-	if flooded {
+	return err
+}
+
+// start lets a stream move. Not before all that come with it have their files: lines
+// of a file with several writers must be whole, and who is alone doesn't know.
+func (p *Pump) start(s *Stream) {
+	if s.inflow.basin >= 0 { // it is adopted; to be armed when that is empty
 		p.flow(s)
+		return
 	}
-	return nil
+	p.queue.drained = append(p.queue.drained, s)
 }
 
 // flow begins with what is in a stream's second pipe.

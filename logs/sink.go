@@ -167,6 +167,13 @@ func writable(fd int) bool {
 	return err == nil && n == 1 && fds[0].Revents&unix.POLLOUT != 0
 }
 
+// endLine has what the file ends with be a line of its own.
+func (k *sink) endLine() {
+	if len(k.rest) == 0 && k.midline() {
+		k.rest = []byte{'\n'}
+	}
+}
+
 // putRest writes what must precede everything else.
 func (k *sink) putRest() error {
 	if len(k.rest) == 0 {

@@ -106,9 +106,7 @@ func (p *Pump) aim(s *Stream, t Target, all []opened) error {
 		if k == nil || !s.framed() {
 			continue
 		}
-		if len(k.rest) == 0 && k.midline() { // else our line would be glued to that one
-			k.rest = []byte{'\n'}
-		}
+		k.endLine() // else our line would be glued to that one
 	}
 	s.publish()
 	return nil
@@ -147,9 +145,7 @@ func (p *Pump) attach(s *Stream, i int, o opened) error {
 	}
 	if k.streams > 1 && k.kind != kindNull {
 		k.share()
-		if len(k.rest) == 0 && k.midline() { // else the next writer's line would be glued to this one
-			k.rest = []byte{'\n'}
-		}
+		k.endLine() // else the next writer's line would be glued to this one
 		p.publishAll(k)
 	}
 	return nil
@@ -234,8 +230,8 @@ func (p *Pump) reopen(k *sink) error {
 			}
 			n := s.outs[i].sink
 			n.unlimited = now.Add(retryAfter) // should its name never lead to it, it isn't tried for ever
-			if !k.trouble.said.IsZero() && len(n.rest) == 0 && n.midline() {
-				n.rest = []byte{'\n'} // the end of that line was dropped
+			if !k.trouble.said.IsZero() {     // the end of the last line may have been dropped
+				n.endLine()
 			}
 		}
 	}
