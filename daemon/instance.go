@@ -139,6 +139,8 @@ func exitText(e supervise.Exit) string {
 	switch {
 	case e.Err != "":
 		return "cannot be started: " + e.Err
+	case e.Code == supervise.Unknown && e.Signal == 0:
+		return "has ended while nobody watched; how is not known"
 	case e.OOM:
 		why = "was killed by the kernel: out of memory"
 	case e.Signal != 0:

@@ -61,20 +61,21 @@ func (c *child) Reap(tree bool, learned func(Exit)) Remains {
 		c.reaped = c.k.proc.now()
 		c.k.setMain(c.pid, false)
 	}
+	r := Remains{Reaped: c.reaped}
 	if tree && c.hasLeft(pinned && known) {
-		return Remains{Pid: c.pid, StartTime: c.start, Reaped: c.reaped}
+		r.Pid, r.StartTime = c.pid, c.start
 	}
-	return Remains{}
+	return r
 }
 
-// pinned says that the number of the process and of its group are its own until
-// it is collected by us.
+// pinned says that the number of the process and of its group are its own: until
+// it is collected by us; or, when its parent isn't our keeper, at this moment.
 func (c *child) pinned() bool {
 	if c.reaped != 0 || !c.adopted {
 		return c.reaped == 0
 	}
 	st, err := c.k.proc.stat(c.pid)
-	return err == nil && st.start == c.start && st.ppid == c.k.keeper()
+	return err == nil && st.start == c.start
 }
 
 // collect reaps the process, if anybody can, and tells how it ended. Our own child

@@ -87,6 +87,7 @@ type fakeKernel struct {
 	all       []*fakeChild
 	inherited []*fakeChild
 	left      bool // inherited children have left something
+	clearing  *fakeChild
 	live      int
 	most      int // lives at the same time, ever
 }
@@ -182,12 +183,33 @@ func (k *fakeKernel) spawns() int {
 	return len(k.all)
 }
 
-// clearing is the child that has been cleared last.
-func (k *fakeKernel) clearing() *fakeChild {
-	if k.last().gone == nil {
-		return k.heir()
+// cleared is the child that is being cleared.
+func (k *fakeKernel) cleared() *fakeChild {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.clearing
+}
+
+// alive is how many processes there are.
+func (k *fakeKernel) alive() (n int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, ch := range k.all {
+		ch.mu.Lock()
+		if !ch.dead && ch.reaps == 0 {
+			n++
+		}
+		ch.mu.Unlock()
 	}
-	return k.last()
+	return n
+}
+
+// lost is an end that nobody sees.
+func (c *fakeChild) lost() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reaps++
+	c.dead = true
 }
 
 func (k *fakeKernel) heir() *fakeChild {
@@ -228,10 +250,11 @@ func (c *fakeChild) Reap(_ bool, learned func(Exit)) Remains {
 	if c.left {
 		return Remains{Pid: c.pid, StartTime: uint64(c.pid) * 10, Reaped: 1}
 	}
-	return Remains{}
+	return Remains{Reaped: 1}
 }
 
 func (c *fakeChild) Clear(sig syscall.Signal, gone func()) {
+	c.k.set(func() { c.k.clearing = c })
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.clears = append(c.clears, sig)
@@ -257,6 +280,7 @@ func (c *fakeChild) got() (signals, clears []syscall.Signal, freed bool) {
 type stage struct {
 	*Process
 	t      *testing.T
+	policy Policy
 	kernel *fakeKernel
 	clock  *fakeClock
 	mu     sync.Mutex
@@ -265,8 +289,10 @@ type stage struct {
 	told   []int // pids: spawned, and negative when gone
 }
 
-func newStage(t *testing.T) *stage {
-	s := &stage{t: t, kernel: &fakeKernel{}, clock: newFakeClock()}
+func newStage(t *testing.T) *stage { return newStageWith(t, testPolicy()) }
+
+func newStageWith(t *testing.T, pol Policy) *stage {
+	s := &stage{t: t, policy: pol, kernel: &fakeKernel{}, clock: newFakeClock()}
 	s.Process = New(s.config())
 	t.Cleanup(s.end)
 	return s
@@ -274,7 +300,7 @@ func newStage(t *testing.T) *stage {
 
 func (s *stage) config() Config {
 	return Config{
-		Command: Command{Argv: []string{"one"}}, Policy: testPolicy(), Kernel: s.kernel, Clock: s.clock,
+		Command: Command{Argv: []string{"one"}}, Policy: s.policy, Kernel: s.kernel, Clock: s.clock,
 		Keep:     func(m Machine) { s.mu.Lock(); s.kept = append(s.kept, m); s.mu.Unlock() },
 		Jitter:   func(d time.Duration) time.Duration { return d },
 		OnSpawn:  func(pid int, _ uint64) { s.tell(pid) },
@@ -309,7 +335,7 @@ func (s *stage) end() {
 			go s.kernel.last().die(Exit{}, false)
 		}
 		if n.Clearing {
-			go s.kernel.clearing().gone()
+			go s.kernel.cleared().gone()
 		}
 		return n.Status == StatusStopped
 	})

@@ -100,7 +100,7 @@ type Machine struct {
 	Cause    string  `json:"cause,omitempty"`
 	LastExit *Exit   `json:"last_exit,omitempty"`
 	Ended    *Exit   `json:"ended,omitempty"`  // how Run has ended, from when that is known to when it is judged
-	Remains  Remains `json:"remains,omitzero"` // Clearing: of what
+	Remains  Remains `json:"remains,omitzero"` // of the run before
 }
 
 // Run is the live process.
@@ -110,10 +110,10 @@ type Run struct {
 	Started   time.Time `json:"started"`
 }
 
-// Remains is what lives of the tree of a main process that is dead and reaped.
+// Remains is what a main process has left that is dead and reaped.
 type Remains struct {
-	Pid       int    `json:"pid"`
-	StartTime uint64 `json:"start_time"`
+	Pid       int    `json:"pid,omitempty"` // of the tree that is to be cleared; 0: nothing is left
+	StartTime uint64 `json:"start_time,omitempty"`
 	Reaped    uint64 `json:"reaped,omitempty"` // when, in clock ticks since boot; 0: not known
 }
 

@@ -43,7 +43,7 @@ type Child interface {
 	// Reap collects the exit and tells learned of it, if possible as long as it can
 	// still be found out again. With tree it first sends SIGTERM to what is left
 	// of the group (while the unreaped leader still pins its number), and says
-	// what of the tree is still there; zero: nothing.
+	// what of the tree is still there.
 	Reap(tree bool, learned func(Exit)) Remains
 	// Clear signals everything left of the tree, descendants that left the group
 	// included, and calls gone (once, from another goroutine) when nothing is left.

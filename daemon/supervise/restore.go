@@ -21,7 +21,8 @@ const adoptAgain = time.Second
 // no count, and OnChange isn't called for what is as it was.
 //
 // found is a live process of this instance that m doesn't know, spawned after m
-// was kept; zero: none. It counts only if m's own process is dead. A Command and a
+// was kept; zero: none. It counts only if m's own process is dead, and not if it is
+// older than that death: then it is a leftover, not a successor. A Command and a
 // Policy changed since the incarnation was started are its own from now on.
 func Restore(cfg Config, m Machine, found Run) *Process {
 	p := create(cfg, m)
@@ -76,29 +77,22 @@ func (p *Process) resume(found Run) {
 	if p.leaving {
 		return
 	}
-	switch p.m.State {
-	case Starting, Online, Stopping, Killing:
+	if found.StartTime < p.m.Remains.Reaped {
+		found = Run{}
+	}
+	switch st := p.m.State; {
+	case st == Starting || st == Online || st == Stopping || st == Killing:
 		p.resumeRun(found)
-	case Spawning:
-		if found.Pid == 0 {
-			p.spawn(p.m.Inc)
-			return
-		}
+	case found.Pid != 0:
 		p.takeOver(found)
-	case Clearing:
-		if found.Pid == 0 {
-			p.child = p.cfg.Kernel.Inherit(p.cfg.Command, p.m.Remains)
-			p.clear(p.clearSignal())
-			p.rearm()
-			return
-		}
-		p.takeOver(found)
+	case st == Spawning:
+		p.spawn(p.m.Inc)
+	case st == Clearing:
+		p.child = p.cfg.Kernel.Inherit(p.cfg.Command, p.m.Remains)
+		p.clear(p.clearSignal())
+		p.rearm()
 	default:
-		if found.Pid == 0 {
-			p.rearm()
-			return
-		}
-		p.takeOver(found)
+		p.rearm()
 	}
 }
 

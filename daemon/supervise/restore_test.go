@@ -212,7 +212,7 @@ func TestRestoreClearing(t *testing.T) {
 	}
 	heir.gone()
 	s.await("again alive", func(n Snapshot) bool { return n.Incarnation == 2 && n.Pid != 0 })
-	if m := s.Machine(); m.Remains != (Remains{}) {
+	if m := s.Machine(); m.Remains.Pid != 0 {
 		t.Errorf("kept %+v", m.Remains)
 	}
 }

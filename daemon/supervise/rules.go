@@ -223,9 +223,9 @@ func (s *step) unstableDelay() time.Duration {
 
 // bury follows every exit: first the rest of the tree, then the plan.
 func (s *step) bury() {
-	if s.ev.Remains.Pid != 0 {
+	s.m.Remains = s.ev.Remains
+	if s.m.Remains.Pid != 0 {
 		s.m.State = Clearing
-		s.m.Remains = s.ev.Remains
 		s.act(Action{Kind: ActClear, Sig: syscall.SIGTERM})
 		s.arm(s.pol.KillTimeout)
 		return
@@ -238,7 +238,7 @@ func (s *step) bury() {
 
 func cleared(s *step) {
 	s.m.Killed = false
-	s.m.Remains = Remains{}
+	s.m.Remains = Remains{Reaped: s.m.Remains.Reaped}
 	s.act(Action{Kind: ActGone})
 	s.settle()
 }

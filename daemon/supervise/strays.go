@@ -45,7 +45,9 @@ func (k *OSKernel) Strays(home string, parent int) ([]Stray, error) {
 				strays = append(strays, s)
 			}
 		}
-		slices.SortFunc(strays, func(a, b Stray) int { return cmp.Compare(a.StartTime, b.StartTime) })
+		slices.SortFunc(strays, func(a, b Stray) int {
+			return cmp.Or(cmp.Compare(a.StartTime, b.StartTime), cmp.Compare(a.Pid, b.Pid))
+		})
 		return strays, nil
 	}
 }
