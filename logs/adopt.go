@@ -27,7 +27,15 @@ type Adoption struct {
 // can't be opened shows that in its Stats and counts what it drops until the file can be
 // opened, which is tried once a second.
 func (p *Pump) AdoptAll(all []Adoption) ([]*Stream, error) {
-	streams, bad, err := p.openPrepared(prepareAll(len(all), func(i int) opening { return p.prepareAdopted(all[i]) }))
+	parts := make([]opening, len(all))
+	inParallel(len(all), func(i int) error {
+		parts[i] = p.takePipes(all[i])
+		return parts[i].err
+	})
+	if _, err := firstError(parts); err == nil { // there are descriptors for all pipes; what is left is for files
+		inParallel(len(all), func(i int) error { parts[i].openFiles(); return nil })
+	}
+	streams, bad, err := p.openPrepared(parts)
 	if err != nil {
 		return nil, fmt.Errorf("cannot go on with log %s: %w", all[bad].Target.Path, err)
 	}
@@ -69,8 +77,8 @@ func leftUnpacked(listing []string, path string) bool {
 	return false
 }
 
-// prepareAdopted does what needs no knowledge of the other streams.
-func (p *Pump) prepareAdopted(a Adoption) (o opening) {
+// takePipes makes a stream of the pipes of an earlier one.
+func (p *Pump) takePipes(a Adoption) (o opening) {
 	t := a.Target
 	fd, err := takePipe(a.Pipe)
 	if a.Pipe == nil {

@@ -14,7 +14,8 @@ import (
 // in memory, the beginning of a line or what a full FIFO hasn't taken, goes into
 // second pipes, of which Options.Second is told before this returns. Stats afterwards
 // are final. Only a disk that hangs (after 3 s), or a FIFO or terminal that nobody
-// reads (after 1 s), costs what was on its way there.
+// reads (after 1 s), costs what was on its way there; and a file that refuses, where
+// lines have a format, the end of the line it was torn in.
 func (p *Pump) HandOver() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeWait)
 	defer cancel()

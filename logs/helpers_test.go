@@ -46,6 +46,8 @@ func TestMain(m *testing.M) {
 		os.Exit(fileSizeChild())
 	case "floodlimit":
 		os.Exit(floodLimitChild())
+	case "nofile":
+		os.Exit(noFileChild())
 	case "heir":
 		os.Exit(heirChild())
 	case "adopter":

@@ -25,12 +25,16 @@ type opening struct {
 // could not be had. Files are opened by as many goroutines as there are
 // processors, and the pump's goroutine is asked only once.
 func (p *Pump) OpenAll(targets []Target) (streams []*Stream, bad int, err error) {
-	return p.openPrepared(prepareAll(len(targets), func(i int) opening { return p.create(targets[i]) }))
+	all := make([]opening, len(targets))
+	inParallel(len(all), func(i int) error {
+		all[i] = p.create(targets[i])
+		return all[i].err
+	})
+	return p.openPrepared(all)
 }
 
-// prepareAll prepares n streams, at most until one can't be had.
-func prepareAll(n int, prepare func(i int) opening) []opening {
-	all := make([]opening, n)
+// inParallel does something n times; each of its goroutines stops at an error.
+func inParallel(n int, do func(i int) error) {
 	const enough = 16 // for a goroutine to be worth it
 	workers := max(1, min(runtime.GOMAXPROCS(0), n/enough))
 	var wg sync.WaitGroup
@@ -38,15 +42,13 @@ func prepareAll(n int, prepare func(i int) opening) []opening {
 		from, to := w*n/workers, (w+1)*n/workers
 		wg.Go(func() { // ends with its part; waited for below
 			for i := from; i < to; i++ {
-				all[i] = prepare(i)
-				if all[i].err != nil {
+				if do(i) != nil {
 					return
 				}
 			}
 		})
 	}
 	wg.Wait()
-	return all
 }
 
 // openPrepared has the pump take the streams, all or none.
@@ -88,17 +90,21 @@ func (p *Pump) create(t Target) opening {
 	if err != nil {
 		return opening{err: err}
 	}
-	return p.prepare(t, fd, openTargets)
+	o := p.prepare(t, fd, openTargets)
+	o.openFiles()
+	return o
 }
 
-// prepare does what needs no knowledge of the other streams.
-func (p *Pump) prepare(t Target, fd int, open opener) (o opening) {
-	o = opening{stream: &Stream{pump: p, key: t.Key, fd: fd, inflow: newInflow(fd)}, target: t, queued: t.Buffered, open: open}
-	if t.Buffered {
-		return o
+// prepare makes a stream of a pipe.
+func (p *Pump) prepare(t Target, fd int, open opener) opening {
+	return opening{stream: &Stream{pump: p, key: t.Key, fd: fd, inflow: newInflow(fd)}, target: t, queued: t.Buffered, open: open}
+}
+
+// openFiles does what needs no knowledge of the other streams.
+func (o *opening) openFiles() {
+	if !o.queued {
+		o.files, o.err = o.open(o.target)
 	}
-	o.files, o.err = open(t)
-	return o
 }
 
 // adoptAll runs in the pump's goroutine.
