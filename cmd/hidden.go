@@ -33,6 +33,7 @@ func runHidden(args []string, errOut io.Writer) (code int, ours bool) {
 		return exitUsage, true
 	}
 	handshake := os.NewFile(handshakeFD, "handshake")
+	daemon.LowerOOMScore()
 	if args[1] == keeperWord {
 		return parent.Run([]string{args[0], daemonWord, args[2]}, os.Environ(), []*os.File{handshake}), true
 	}

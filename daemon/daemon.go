@@ -100,7 +100,7 @@ func assemble(cfg Config) (*Daemon, error) {
 	d.log = d.journal.print
 	d.table.Store(&table{})
 	d.thrift.spend() // somebody starts us for what comes now
-	var options supervise.KernelOptions
+	options := supervise.KernelOptions{Score: oomScore()}
 	if cfg.Keeper != nil {
 		options.Keeper = cfg.Keeper.Pid
 	}

@@ -84,6 +84,9 @@ func (d *Daemon) equip(stages []stage) error {
 			to, name = append(to, out, err), append(name, in.name+": cannot log stdout", in.name+": cannot log stderr")
 		}
 	}
+	if err := roomFor(stages, len(d.table.Load().all())); err != nil {
+		return err
+	}
 	streams, bad, err := d.pump.OpenAll(to)
 	if err != nil {
 		return fmt.Errorf("%s: %v", name[bad], err)

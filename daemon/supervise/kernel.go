@@ -19,6 +19,8 @@ type KernelOptions struct {
 	// Collect has the keeper wait for an ended child of its own, which an adopted
 	// process is, and says how it ended; nil: that is never known.
 	Collect func(pid int) (unix.WaitStatus, bool)
+	// Score is what our children get back.
+	Score Score
 }
 
 // OSKernel is the real Kernel, shared by all processes of a daemon: one epoll
@@ -73,7 +75,7 @@ func NewKernel(o KernelOptions) (*OSKernel, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot watch the epoll: %v", err)
 	}
-	if k.spawner, err = newSpawner(); err != nil { // after the netpoller is there: see ownTable
+	if k.spawner, err = newSpawner(o.Score); err != nil { // after the netpoller is there: see ownTable
 		k.epoll.Close()
 		return nil, err
 	}

@@ -31,6 +31,7 @@ type spawner struct {
 	fs     bool
 	masked bool // our signal mask isn't empty: only the thread's is
 	few    int  // so many programs may run for another to be started without the thread
+	score  *scoreLender
 }
 
 // waitingOrders is how many programs may wait with their streams already sent.
@@ -49,7 +50,7 @@ type started struct {
 }
 
 // newSpawner starts the thread, which close ends.
-func newSpawner() (*spawner, error) {
+func newSpawner(score Score) (*spawner, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("cannot make a socket pair: %v", err)
@@ -63,7 +64,7 @@ func newSpawner() (*spawner, error) {
 	receiveIgnored()
 	s := &spawner{
 		orders: make(chan order, waitingOrders), ended: make(chan struct{}),
-		send: pair[0], recv: pair[1], null: null, masked: signalMask() != 0, few: 50,
+		send: pair[0], recv: pair[1], null: null, masked: signalMask() != 0, few: 50, score: newScoreLender(score),
 	}
 	own := make(chan bool)
 	go s.run(own) // ended by close, which waits for it
@@ -79,6 +80,7 @@ func (s *spawner) close() {
 	<-s.ended
 	unix.Close(s.send)
 	unix.Close(s.null)
+	s.score.close()
 }
 
 // run is the thread. It never gives it back: what was changed of it ends with it.
@@ -140,6 +142,8 @@ func (s *spawner) ownTable() error {
 
 // spawn starts a program when others of that number run.
 func (s *spawner) spawn(c Command, out, err *os.File, others int) (pid int, e error) {
+	s.score.lend()
+	defer s.score.back()
 	if others > s.few || c.Umask != nil || s.masked {
 		return s.delegate(c, out, err)
 	}
