@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"encoding/json"
 	"runtime"
 	"testing"
 
@@ -46,10 +47,18 @@ func BenchmarkCrash(b *testing.B) {
 	pol := testPolicy()
 	pol.MinUptime, pol.BackoffStart = 0, 0 // restart at once, whatever happens
 	c := Command{Argv: []string{"/bin/sleep", "1000"}, Marker: []string{"pm_id=3"}}
-	alive := make(chan int, 1)
+	alive, last := make(chan int, 1), 0
 	p := New(Config{
 		Command: c, Policy: pol, Kernel: newTestKernel(b), Clock: SystemClock(),
-		OnSpawn: func(pid int, _ uint64) { alive <- pid },
+		Keep: func(m Machine) {
+			if _, err := json.Marshal(m); err != nil {
+				b.Error(err)
+			}
+			if m.Run.Pid != 0 && m.Run.Pid != last {
+				last = m.Run.Pid
+				alive <- last
+			}
+		},
 	})
 	defer p.Close()
 	p.Start()

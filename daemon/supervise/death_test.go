@@ -184,6 +184,7 @@ const (
 	crashes    = alone + `sleep 0.1; exit 3`
 	lasts      = alone + `trap 'echo asked >>log; exit 4' TERM; echo up >>log; while :; do sleep 0.05; done`
 	leaves     = alone + `sh -c 'trap "" TERM; while :; do sleep 0.05; done' & sleep 0.1; exit 3`
+	escapes    = alone + `setsid sh -c 'trap "" TERM; while :; do sleep 0.05; done' & sleep 0.1; exit 3`
 	isStubborn = alone + `trap '' TERM; while :; do sleep 0.05; done`
 )
 
@@ -195,7 +196,7 @@ func TestDeathAtAnyMoment(t *testing.T) {
 	if testing.Short() {
 		rounds = 3
 	}
-	for name, script := range map[string]string{"crashes": crashes, "leaves": leaves, "stubborn": isStubborn, "lasts": lasts} {
+	for name, script := range map[string]string{"crashes": crashes, "leaves": leaves, "escapes": escapes, "stubborn": isStubborn, "lasts": lasts} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for round := range rounds {
@@ -303,7 +304,7 @@ func TestReusedPid(t *testing.T) {
 	}
 	m := in(Stopping)
 	m.Want, m.Run = false, Run{Pid: st.pid, StartTime: st.start - 1}
-	p := Restore(Config{Command: Command{Argv: []string{"/bin/true"}, Marker: []string{"pm_id=3"}}, Policy: realPolicy(), Kernel: k}, m, Run{})
+	p := Restore(Config{Command: Command{Argv: []string{"/bin/true"}, Marker: []string{"GOPM_HOME=" + t.TempDir()}}, Policy: realPolicy(), Kernel: k}, m, Run{})
 	n := await(t, p, "stopped", func(n Snapshot) bool { return n.Status == StatusStopped })
 	p.Close()
 	if n.LastExit.Code != Unknown {
@@ -316,16 +317,15 @@ func TestReusedPid(t *testing.T) {
 	_ = other.Wait()
 }
 
-// TestOrphanedByTheKeeper: a process whose keeper has died has another parent, which
-// reaps it: how it ended isn't known, and its group is not signalled by number.
+// TestOrphanedByTheKeeper: a process whose keeper has died has another parent, the
+// test, which reaps it when it likes: how it ended isn't known.
 func TestOrphanedByTheKeeper(t *testing.T) {
 	t.Parallel()
 	v := newVictim(t, leaves+"# "+t.Name(), 0)
 	v.until(func(m Machine) bool { return m.State == Online })
 	m := v.die()
 	k := newTestKernel(t)
-	init := os.Getpid() // the tree's parent from now on; the keeper is somebody else
-	k.keeper, k.collect = func() int { return init + 1<<22 }, func(int) (unix.WaitStatus, bool) { return 0, false }
+	k.keeper, k.collect = func() int { return 1 << 23 }, func(int) (unix.WaitStatus, bool) { return 0, false }
 	p := v.heir(m, k, nil)
 	await(t, p, "adopted", func(Snapshot) bool { return true })
 	if err := unix.Kill(m.Run.Pid, syscall.SIGKILL); err != nil {
@@ -335,7 +335,7 @@ func TestOrphanedByTheKeeper(t *testing.T) {
 	if n.LastExit.Code != Unknown {
 		t.Errorf("exit %+v", n.LastExit)
 	}
-	if _, err := unix.Wait4(m.Run.Pid, nil, 0, nil); err != nil { // init's work
+	if _, err := unix.Wait4(m.Run.Pid, nil, 0, nil); err != nil { // as init does
 		t.Error(err)
 	}
 	await(t, p, "again alive", func(n Snapshot) bool { return n.Pid != 0 && n.Incarnation == m.Inc+1 })
@@ -343,5 +343,36 @@ func TestOrphanedByTheKeeper(t *testing.T) {
 	await(t, p, "stopped", func(n Snapshot) bool { return n.Status == StatusStopped })
 	if log := v.log(); strings.Contains(strings.Join(log, " "), "double") {
 		t.Errorf("%q", log)
+	}
+}
+
+// TestHandOver: the next daemon goes on with the process, whose pid and life stay;
+// what the former one had open for it is closed.
+func TestHandOver(t *testing.T) {
+	t.Parallel()
+	home := t.TempDir()
+	var note []byte
+	cfg := Config{
+		Command: deathCommand(lasts, home), Policy: deathPolicy(), Kernel: newTestKernel(t),
+		Keep: func(m Machine) { note = mustJSON(t, m) },
+	}
+	old := New(cfg)
+	old.Start()
+	n := await(t, old, "online", func(n Snapshot) bool { return n.Status == StatusOnline })
+	old.Abandon()
+	cfg.Kernel = newTestKernel(t)
+	var m Machine
+	if err := json.Unmarshal(note, &m); err != nil || m != old.Machine() && m.Run.Pid != n.Pid {
+		t.Fatalf("%v; kept %s", err, note)
+	}
+	p := Restore(cfg, m, Run{})
+	defer p.Close()
+	if now := await(t, p, "there", func(Snapshot) bool { return true }); now.Pid != n.Pid || now.Restarts != 0 {
+		t.Errorf("%+v", now)
+	}
+	p.Restart("")
+	n = await(t, p, "restarted", func(s Snapshot) bool { return s.Pid != 0 && s.Pid != n.Pid })
+	if n.LastExit.Code != 4 || n.Restarts != 1 {
+		t.Errorf("%+v, exit %+v", n, n.LastExit)
 	}
 }

@@ -18,7 +18,8 @@ const adoptAgain = time.Second
 // was. The process that m knows is adopted, timers have what was left of their
 // time, clearing and stopping go on; an exit that nobody has seen is one of code
 // Unknown, and then policy decides as for any other. Restoring by itself changes
-// no count, and OnChange isn't called for what is as it was.
+// no count; OnChange and Keep aren't called for what is as it was, so a keeper that
+// knows nothing yet is told by Renew.
 //
 // found is a live process of this instance that m doesn't know, spawned after m
 // was kept; zero: none. It counts only if m's own process is dead, and not if it is
@@ -127,9 +128,6 @@ func (p *Process) resumeRun(found Run) {
 		p.signal(syscall.SIGKILL)
 	case p.m.State == Stopping && !p.m.Asked:
 		p.signal(p.policy.killSignal())
-	}
-	if p.early == inc {
-		p.exited(inc)
 	}
 }
 
