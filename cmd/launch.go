@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -35,12 +37,12 @@ func (c *cli) ensureDaemon(ctx context.Context) error {
 	if woken, err := c.wakeKeeper(ctx); woken || err != nil {
 		return err
 	}
-	return launch(ctx, home)
+	return c.launch(ctx, home)
 }
 
 // launch starts keeper and daemon in the background. The daemon says over a pipe
 // that it listens, or why it cannot: nothing is polled.
-func launch(ctx context.Context, home api.Home) error {
+func (c *cli) launch(ctx context.Context, home api.Home) error {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return fmt.Errorf("cannot start the daemon: %v", err)
@@ -58,7 +60,10 @@ func launch(ctx context.Context, home api.Home) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case text == "ok":
+	case text == "ok", strings.HasPrefix(text, "ok\n"):
+		for _, line := range strings.Split(text, "\n")[1:] {
+			fmt.Fprintln(c.err, "gopm: warning:", line)
+		}
 		return nil
 	case text != "":
 		return fmt.Errorf("cannot start the daemon: %s", text)
@@ -94,6 +99,25 @@ func spawnKeeper(home api.Home, handshake *os.File) error {
 	return p.Release()
 }
 
+// binaryVariable tells keepers and daemons the path of the first one's program.
+const binaryVariable = "GOPM_BINARY"
+
+// binaryPath is where this program was called, for `gopm update` to look there: a link
+// is not resolved, because an update may change where it leads. When the name doesn't
+// lead to this program, it is the path of its file.
+func binaryPath() string {
+	own, err := os.Stat("/proc/self/exe")
+	if called, e := exec.LookPath(os.Args[0]); err == nil && e == nil {
+		if abs, e := filepath.Abs(called); e == nil {
+			if info, e := os.Stat(abs); e == nil && os.SameFile(own, info) {
+				return abs
+			}
+		}
+	}
+	path, _ := os.Readlink("/proc/self/exe")
+	return strings.TrimSuffix(path, " (deleted)")
+}
+
 // daemonEnviron is what the daemon itself needs; apps get their user's environment
 // with the request that starts them, not through the daemon.
 func daemonEnviron() []string {
@@ -103,7 +127,7 @@ func daemonEnviron() []string {
 			env = append(env, name+"="+v)
 		}
 	}
-	return env
+	return append(env, binaryVariable+"="+binaryPath())
 }
 
 // noDaemon says whether an error only means that no daemon runs.

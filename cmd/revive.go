@@ -2,7 +2,10 @@ package cmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"syscall"
 	"time"
 
@@ -47,6 +50,9 @@ func (c *cli) wakeKeeper(ctx context.Context) (woken bool, err error) {
 		return false, nil
 	}
 	defer unix.Close(fd)
+	if _, err := os.Lstat(home.Socket()); errors.Is(err, fs.ErrNotExist) && home.Holder() != 0 {
+		return false, fmt.Errorf("another gopm daemon%s runs with the home %s, but its socket was removed; kill -TERM it to end it with its apps", home.Holder().Text(), home.Dir)
+	}
 	if err := unix.PidfdSendSignal(fd, syscall.SIGUSR1, nil, 0); err != nil {
 		return false, fmt.Errorf("cannot wake the keeper %d: %v", int(keeper), err)
 	}

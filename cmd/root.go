@@ -56,7 +56,7 @@ func (quiet) Error() string { return "failed" }
 
 // Main runs one command and returns the exit code.
 func Main(args []string, in io.Reader, out, errOut io.Writer) int {
-	if code, ours := runHidden(args, errOut); ours {
+	if code, ours := runHidden(args, out, errOut); ours {
 		return code
 	}
 	home, err := api.FindHome(os.Getenv, os.Geteuid())

@@ -26,47 +26,48 @@ func (g *gopm) daemon() (daemon, keeper int) {
 	return daemon, keeper
 }
 
-func TestKeeperStopsAppsOfADeadDaemon(t *testing.T) {
+func TestTheDeathOfTheDaemonIsANonEvent(t *testing.T) {
 	g := newGopm(t)
 	g.eco("eco.json", `"name": "a"`, `"name": "b"`)
-	g.script("run", `trap 'echo asked to stop > $name.end; exit 0' TERM; setsid sleep 1000 & while :; do sleep 0.02; done`)
 	g.run("start", "eco.json")
+	before := g.list()
 	daemon, keeper := g.daemon()
 	g.killHard(daemon)
-	for _, pid := range []int{keeper, daemon} {
-		eventually(t, soon, gone(pid))
+	for i, e := range g.list() {
+		if e.Pid != before[i].Pid || e.Env.Restarts != 0 || e.Env.Status != "online" {
+			t.Errorf("%v, was %v", e, before[i])
+		}
 	}
-	if left := belongingTo(g.home); len(left) != 0 {
-		t.Errorf("left by the keeper: %v", left)
+	if now, parent := g.daemon(); now == daemon || parent != keeper {
+		t.Errorf("daemon %d (keeper %d), was %d (%d)", now, parent, daemon, keeper)
 	}
-	contains(t, "gopm.log", g.log(), "was killed by SIGKILL", "stopp")
-	g.fileSays(g.dir+"/a.end", "asked to stop")
-	contains(t, "ls", g.run("ls"), "daemon not running")
-	// The socket and lock that are left over hinder nobody.
-	g.run("start", "eco.json")
-	if len(g.list()) != 2 {
-		t.Error(g.list())
-	}
+	contains(t, "gopm.log", g.log(), "was killed by SIGKILL", "took over 2 instances")
 }
 
-func TestStaleSocketOfDeadKeeperAndDaemon(t *testing.T) {
+func TestBothDead(t *testing.T) {
 	g := newGopm(t)
-	g.eco("eco.json", `"name": "a"`)
+	g.eco("eco.json", `"name": "a"`, `"name": "b"`)
 	g.run("start", "eco.json")
-	app := g.app("a").Pid
+	app, other := g.app("a").Pid, g.app("b").Pid
 	daemon, keeper := g.daemon()
-	must(t, syscall.Kill(keeper, syscall.SIGSTOP)) // so that it stops nothing in between
+	must(t, syscall.Kill(keeper, syscall.SIGSTOP)) // so that it revives nothing in between
 	g.killHard(daemon)
 	g.killHard(keeper)
 	for _, pid := range []int{keeper, daemon} {
 		eventually(t, soon, gone(pid))
 	}
-	contains(t, "ls", g.run("ls"), "daemon not running")
-	g.killHard(app) // nobody looks after it any more
+	g.killHard(other)
+	g.fail(1, []string{"daemon not running, 1 app still alive: run gopm resurrect"}, "ls")
 	g.run("start", "eco.json")
-	if e := g.app("a"); e.Env.Status != "online" {
-		t.Error(e)
+	if e := g.app("a"); e.Pid != app || e.Env.Restarts != 0 {
+		t.Errorf("%v, was pid %d", e, app)
 	}
+	eventually(t, soon, func() error { // init may let its zombie wait
+		if e := g.app("b"); e.Env.Status != "online" || e.Pid == other || e.Env.Restarts != 1 {
+			return fmt.Errorf("%v", e)
+		}
+		return nil
+	})
 }
 
 func TestAppsOutliveTheirKeeper(t *testing.T) {
@@ -77,13 +78,18 @@ func TestAppsOutliveTheirKeeper(t *testing.T) {
 	_, keeper := g.daemon()
 	g.killHard(keeper)
 	eventually(t, soon, func() error {
-		if !strings.Contains(g.log(), "keeper has died") {
+		if !strings.Contains(g.log(), "has died; a new one") {
 			return fmt.Errorf("gopm.log says nothing of it")
 		}
 		return nil
 	})
-	if e := g.app("a"); e.Pid != pid {
+	daemon, second := g.daemon()
+	g.killHard(daemon)
+	if e := g.app("a"); e.Pid != pid || e.Env.Restarts != 0 {
 		t.Error(e)
+	}
+	if now, parent := g.daemon(); now == daemon || parent != second {
+		t.Errorf("daemon %d (keeper %d), was %d (%d)", now, parent, daemon, second)
 	}
 }
 

@@ -13,8 +13,8 @@ import (
 
 // begin waits for the turn to change the table; the returned function ends it.
 func (d *Daemon) begin(ctx context.Context) (end func(), err error) {
-	if d.ended.Load() {
-		return nil, api.Errorf(api.KindStopping, "the daemon is ending")
+	if d.ending.reason() != "" {
+		return nil, d.ending.refusal()
 	}
 	select {
 	case d.changing <- struct{}{}:
@@ -22,8 +22,8 @@ func (d *Daemon) begin(ctx context.Context) (end func(), err error) {
 		return func() { <-d.changing }, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
-	case <-d.closing:
-		return nil, api.Errorf(api.KindStopping, "the daemon is ending")
+	case <-d.ending.closing:
+		return nil, d.ending.refusal()
 	}
 }
 
@@ -64,6 +64,10 @@ func (d *Daemon) converge(req api.Apply) (out api.Outcome, err error) {
 		return out, err
 	}
 	for _, st := range stages {
+		d.publish(st)
+	}
+	d.store.commit() // from here on no death of ours makes anybody forget what is started
+	for _, st := range stages {
 		out.Apps = append(out.Apps, d.carryOut(st))
 	}
 	d.upkeep.look()
@@ -94,9 +98,8 @@ func (d *Daemon) prepareAll(t *table, req api.Apply, todo []decision) ([]ready, 
 	return prepared, nil
 }
 
-// carryOut does what was decided for one app and puts its version into the table.
-func (d *Daemon) carryOut(st stage) api.AppOutcome {
-	out := api.AppOutcome{Name: st.want.Name, Did: st.did, Changes: st.changes, MinUptime: st.want.Restart.MinUptime.Milliseconds()}
+// publish puts an app's version into the table.
+func (d *Daemon) publish(st stage) {
 	for _, in := range st.surplus {
 		in.proc.Stop() // all at once; dispose waits for each
 	}
@@ -104,6 +107,11 @@ func (d *Daemon) carryOut(st stage) api.AppOutcome {
 		d.configure(st.ready, in)
 	}
 	d.put(d.table.Load().with(st.app), st.app)
+}
+
+// carryOut does what was decided for one app.
+func (d *Daemon) carryOut(st stage) api.AppOutcome {
+	out := api.AppOutcome{Name: st.want.Name, Did: st.did, Changes: st.changes, MinUptime: st.want.Restart.MinUptime.Milliseconds()}
 	for _, in := range st.app.instances {
 		fresh := slices.Contains(st.fresh, in)
 		if started, acted := d.actOn(in, st.decision, fresh); acted {
@@ -130,9 +138,9 @@ func (d *Daemon) actOn(in *instance, dec decision, fresh bool) (api.Started, boo
 	case dec.did == api.IsNotStarted:
 		return started, false
 	case dec.restart && !fresh && !down:
-		in.proc.Restart("")
+		in.restart("")
 	case fresh || down:
-		in.proc.Start()
+		in.start()
 	default:
 		return started, false
 	}
@@ -158,6 +166,7 @@ func (d *Daemon) take(gone []*instance) {
 		d.put(t, a)
 	}
 	d.upkeep.look()
+	d.store.commit()
 	d.hub.wakeAll() // followers of logs see that they are gone
 }
 
@@ -192,7 +201,7 @@ func (d *Daemon) start(ctx context.Context, req api.Targets) (api.Outcome, error
 		if !isDown(s) && s.Status != supervise.StatusWaiting {
 			return api.IsRunning
 		}
-		in.proc.Start()
+		in.start()
 		return api.DidStart
 	})
 }
@@ -200,7 +209,7 @@ func (d *Daemon) start(ctx context.Context, req api.Targets) (api.Outcome, error
 // restart restarts the targets.
 func (d *Daemon) restart(ctx context.Context, req api.Targets) (api.Outcome, error) {
 	return d.onTargets(ctx, req, func(in *instance, _ supervise.Snapshot) string {
-		in.proc.Restart("")
+		in.restart("")
 		return api.DidRestart
 	})
 }
@@ -228,6 +237,7 @@ func (d *Daemon) onTargets(ctx context.Context, req api.Targets, do func(*instan
 		return api.Started{ID: in.id, After: s.Incarnation}, do(in, s)
 	})
 	out.Warnings = warnings
+	d.store.commit()
 	return out, nil
 }
 
@@ -296,9 +306,10 @@ func (d *Daemon) stop(ctx context.Context, req api.Targets) (api.Outcome, error)
 		if isDown(s) && s.NextTry.IsZero() {
 			did = api.IsStopped
 		}
-		in.proc.Stop()
+		in.stop()
 		return api.Started{ID: in.id, After: s.Incarnation}, did
 	})
+	d.store.commit()
 	for _, in := range picked {
 		if _, err := in.proc.Await(ctx, isStopped); err != nil {
 			return out, err

@@ -15,12 +15,13 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"gopm/daemon/api"
-	"gopm/daemon/parent"
+	"gopm/daemon/keeper"
 	"gopm/daemon/supervise"
 	"gopm/logs"
 )
@@ -29,8 +30,10 @@ import (
 type Config struct {
 	Home    api.Home
 	Version string
-	Ready   *os.File     // told "ok" or the error, then closed; nil: nobody waits
-	Keeper  *parent.Link // nil: none
+	Binary  string        // the path that gopm was started from: an update is looked for there
+	Ready   *os.File      // told "ok" and warnings, or the error, then closed; nil: nobody waits
+	Keeper  *keeper.Link  // nil: none
+	Estate  keeper.Estate // what the daemon before this one has left
 }
 
 // Daemon is one running daemon.
@@ -48,8 +51,14 @@ type Daemon struct {
 	usage    *sampler
 	upkeep   upkeep
 	thrift   thrift
-	closing  chan struct{} // closed once, by the first request to end
-	ended    atomic.Bool
+	memory
+	ending ending
+}
+
+// memory is what outlives the daemon.
+type memory struct {
+	trust trust
+	store *store
 }
 
 // kernel starts programs.
@@ -72,7 +81,12 @@ func run(cfg Config) error {
 	if err := cfg.Home.Prepare(); err != nil {
 		return err
 	}
-	claim, err := claimHome(cfg.Home)
+	e, err := sortEstate(cfg.Estate.Entries)
+	if err != nil {
+		return err
+	}
+	defer e.close()
+	claim, err := claimHome(cfg.Home, e.api)
 	if err != nil {
 		return err
 	}
@@ -81,12 +95,47 @@ func run(cfg Config) error {
 	if err != nil {
 		return err
 	}
+	d.store.allowed = claim.holds
 	defer d.journal.close()
-	d.log("daemon %s started: pid %d, home %s", cfg.Version, os.Getpid(), cfg.Home.Dir)
-	err = d.serve(claim.listener)
+	d.log("daemon %s started: pid %d, home %s%s", cfg.Version, os.Getpid(), cfg.Home.Dir, after(cfg.Estate.Before))
+	warnings, err := d.settle(e, claim.listener)
+	if err != nil {
+		d.log("%v", err)
+		return err
+	}
+	err = d.serve(claim.listener, warnings)
+	if d.ending.reason() == handedOver {
+		claim.handOver()
+		d.handOver()
+		return err
+	}
 	d.shutdown()
 	d.log("daemon ended")
 	return err
+}
+
+func after(before string) string {
+	if before == "" {
+		return ""
+	}
+	return "; the one before " + before
+}
+
+// settle takes over what was left, and gives the keeper what it lacks.
+func (d *Daemon) settle(e estate, l *net.UnixListener) (warnings []string, err error) {
+	sequence, warnings, err := d.inherit(e)
+	if err != nil {
+		return nil, err
+	}
+	d.store.open(sequence)
+	if err := d.trust.serve(l); err != nil {
+		return nil, err
+	}
+	if len(d.table.Load().apps) > 0 {
+		d.store.commit()
+		d.upkeep.look()
+	}
+	return warnings, nil
 }
 
 func assemble(cfg Config) (*Daemon, error) {
@@ -95,19 +144,17 @@ func assemble(cfg Config) (*Daemon, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot write the daemon's log: %v", err)
 	}
-	d := &Daemon{cfg: cfg, started: time.Now(), changing: make(chan struct{}, 1), closing: make(chan struct{})}
+	d := &Daemon{cfg: cfg, started: time.Now(), changing: make(chan struct{}, 1), ending: newEnding()}
 	d.journal = newJournal(file)
 	d.log = d.journal.print
 	d.table.Store(&table{})
 	d.thrift.spend() // somebody starts us for what comes now
-	options := supervise.KernelOptions{Score: oomScore()}
-	if cfg.Keeper != nil {
-		options.Keeper = cfg.Keeper.Pid
-	}
-	if d.kernel, err = supervise.NewKernel(options); err != nil {
+	d.trust.link.Store(cfg.Keeper)
+	d.store = newStore(cfg.Home, d.log, (&scribe{d: d}).document, d.trust.put)
+	if d.kernel, err = supervise.NewKernel(d.trust.kernelOptions()); err != nil {
 		return nil, fmt.Errorf("cannot watch processes: %v", err)
 	}
-	if d.pump, err = logs.NewPump(logs.Options{Log: d.log}); err != nil {
+	if d.pump, err = logs.NewPump(logs.Options{Log: d.log, Second: d.trust.second}); err != nil {
 		return nil, fmt.Errorf("cannot move logs: %v", err)
 	}
 	d.feed = newFeed(d.pump)
@@ -117,7 +164,7 @@ func assemble(cfg Config) (*Daemon, error) {
 }
 
 // serve answers requests until closing; then the listener is closed.
-func (d *Daemon) serve(l net.Listener) error {
+func (d *Daemon) serve(l net.Listener, warnings []string) error {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR2)
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGPIPE) // dropped; what is ignored would be ignored in the apps, too
@@ -125,11 +172,12 @@ func (d *Daemon) serve(l net.Listener) error {
 	srv := newServer(d)
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(l) }() // ended by Shutdown or Close below; waited for through failed
-	tell(d.cfg.Ready, "ok\n")
-	var lost <-chan struct{}
+	tell(d.cfg.Ready, strings.Join(append([]string{"ok"}, warnings...), "\n")+"\n")
 	if d.cfg.Keeper != nil {
-		lost = d.cfg.Keeper.Lost()
+		d.cfg.Keeper.Ready()
 	}
+	lost := d.trust.lost()
+	var again <-chan time.Time
 	for {
 		select {
 		case s := <-signals:
@@ -138,26 +186,28 @@ func (d *Daemon) serve(l net.Listener) error {
 				continue
 			}
 			d.log("%v: stopping all apps", s)
-			d.end()
+			d.end("shutdown")
 		case <-lost:
-			d.log("the keeper has died; apps go on, but nobody collects their orphans or stops them if this daemon dies: gopm kill, then start again")
-			lost = nil
-		case <-d.closing:
-			d.stopAll()
+			lost, again = nil, nil
+			if err := d.newKeeper(); err != nil {
+				d.log("the keeper has died, and another can't be started: %v; apps go on, it is tried again", err)
+				again = time.After(keeperAgain)
+				continue
+			}
+			lost = d.trust.lost()
+		case <-again:
+			lost, again = d.trust.lost(), nil
+		case <-d.ending.closing:
+			if d.ending.reason() != handedOver {
+				d.stopAll()
+			}
 			d.hub.wakeAll()
 			return drain(srv, failed)
 		case err := <-failed:
-			d.end()
+			d.end("shutdown")
 			d.stopAll()
 			return fmt.Errorf("cannot serve: %v", err)
 		}
-	}
-}
-
-// end begins the end; further calls change nothing.
-func (d *Daemon) end() {
-	if d.ended.CompareAndSwap(false, true) {
-		close(d.closing)
 	}
 }
 
@@ -165,14 +215,15 @@ func (d *Daemon) end() {
 func (d *Daemon) shutdown() {
 	d.thrift.end()
 	d.upkeep.close()
+	d.store.close()
 	for _, in := range d.table.Load().all() {
 		d.dispose(in)
 	}
 	d.pump.Close()
 	d.kernel.Close()
-	if d.cfg.Keeper != nil {
-		d.cfg.Keeper.Leaving()
-		d.cfg.Keeper.Close()
+	if l := d.trust.link.Load(); l != nil {
+		l.Leaving()
+		l.Close()
 	}
 }
 
@@ -207,11 +258,13 @@ type homeClaim struct {
 	listener *net.UnixListener
 	home     api.Home
 	socket   fs.FileInfo // ours; another's must not be removed at the end
+	given    bool        // to the next daemon
 }
 
 // claimHome takes the lock, makes sure that nobody answers at the socket, and
-// listens there. A file that is not a socket is left alone.
-func claimHome(h api.Home) (*homeClaim, error) {
+// listens there. A file that is not a socket is left alone. A socket that the daemon
+// before has left goes on as it is.
+func claimHome(h api.Home, left *net.UnixListener) (*homeClaim, error) {
 	lock, err := os.OpenFile(h.Lock(), os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("cannot lock the home: %v", err)
@@ -220,7 +273,7 @@ func claimHome(h api.Home) (*homeClaim, error) {
 		lock.Close()
 		return nil, fmt.Errorf("cannot protect the lock: %v", err)
 	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := takeLock(lock, left != nil); err != nil {
 		lock.Close()
 		return nil, fmt.Errorf("another gopm daemon%s runs with the home %s, but does not answer at its socket; kill -TERM it to end it with its apps", h.Holder().Text(), h.Dir)
 	}
@@ -228,10 +281,12 @@ func claimHome(h api.Home) (*homeClaim, error) {
 		lock.Close()
 		return nil, fmt.Errorf("cannot write the lock: %v", err)
 	}
-	l, err := listen(h)
-	if err != nil {
-		lock.Close()
-		return nil, err
+	l := left
+	if info, err := os.Lstat(h.Socket()); l == nil || err != nil || info.Mode().Type() != fs.ModeSocket {
+		if l, err = listen(h); err != nil {
+			lock.Close()
+			return nil, err
+		}
 	}
 	socket, err := os.Lstat(h.Socket())
 	if err != nil {
@@ -240,6 +295,18 @@ func claimHome(h api.Home) (*homeClaim, error) {
 		return nil, fmt.Errorf("cannot look at the new socket: %v", err)
 	}
 	return &homeClaim{lock: lock, listener: l, home: h, socket: socket}, nil
+}
+
+// takeLock waits a moment for the lock of a daemon that has just died: a child that it
+// was starting may hold it until its exec.
+func takeLock(lock *os.File, wait bool) error {
+	const patience, pause = 5 * time.Second, time.Millisecond
+	for began := time.Now(); ; time.Sleep(pause) {
+		err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil || !wait || time.Since(began) > patience {
+			return err
+		}
+	}
 }
 
 func listen(h api.Home) (*net.UnixListener, error) {
@@ -266,8 +333,28 @@ func listen(h api.Home) (*net.UnixListener, error) {
 	return l, nil
 }
 
+// holds says whether the home is still the one whose lock we have: its path may have
+// become another daemon's.
+func (c *homeClaim) holds() error {
+	own, err := c.lock.Stat()
+	if err != nil {
+		return err
+	}
+	if now, err := os.Lstat(c.home.Lock()); err != nil || !os.SameFile(own, now) {
+		return fmt.Errorf("the home %s was removed or replaced", c.home.Dir)
+	}
+	return nil
+}
+
+// handOver leaves the socket to the next daemon.
+func (c *homeClaim) handOver() { c.given = true }
+
 func (c *homeClaim) release() {
 	c.listener.Close()
+	if c.given {
+		c.lock.Close()
+		return
+	}
 	if now, err := os.Lstat(c.home.Socket()); err == nil && os.SameFile(now, c.socket) {
 		_ = os.Remove(c.home.Socket())
 	}

@@ -62,7 +62,7 @@ func (d *Daemon) followLogs(r *http.Request, send func(any) error) error {
 
 // follow sends what changes until the reader, the daemon or all that is followed ends.
 func (f *logFollower) follow(seq uint64, changes *follower) error {
-	closing := f.closing
+	closing := f.ending.closing
 	for {
 		grown, now, more := f.feed.since(seq)
 		seq = now
@@ -75,6 +75,9 @@ func (f *logFollower) follow(seq uint64, changes *follower) error {
 		case <-more:
 			continue
 		case <-closing:
+			if f.ending.reason() == handedOver {
+				return f.ending.refusal()
+			}
 			closing = nil // what the apps say while they are stopped is shown, too
 		case <-changes.wake:
 			changes.take()

@@ -46,8 +46,11 @@ func fuzzDaemon(t testing.TB) *Daemon {
 	}
 	d.kernel.Close()
 	d.kernel = noKernel{}
+	if _, err := d.settle(estate{}, nil); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
-		d.end()
+		d.end("kill")
 		d.stopAll()
 		d.shutdown()
 		d.journal.close()

@@ -14,10 +14,8 @@ import (
 func cpus() int { return runtime.NumCPU() }
 
 func (d *Daemon) ping(*http.Request) (any, error) {
-	p := api.Ping{Version: d.cfg.Version, Pid: os.Getpid(), Home: d.cfg.Home.Dir, Started: d.started}
-	if d.cfg.Keeper != nil {
-		p.KeeperPid = d.cfg.Keeper.Pid()
-	}
+	p := api.Ping{Version: d.cfg.Version, Pid: os.Getpid(), Home: d.cfg.Home.Dir, Started: d.started, KeeperPid: d.trust.pid()}
+	p.Binary, p.Before, p.Refused = d.cfg.Binary, d.cfg.Estate.Before, d.cfg.Estate.Refused
 	return p, nil
 }
 
@@ -81,7 +79,7 @@ func (d *Daemon) kill(r *http.Request) (any, error) {
 	t := d.table.Load()
 	d.log("kill: stopping all apps")
 	out := gather(t.all(), func(in *instance) (api.Started, string) { return api.Started{ID: in.id}, api.DidStop })
-	d.end()
+	d.end("kill")
 	for _, in := range t.all() {
 		if _, err := in.proc.Await(r.Context(), isStopped); err != nil {
 			return nil, err
@@ -147,7 +145,10 @@ func (d *Daemon) watch(r *http.Request, send func(any) error) error {
 		select {
 		case <-r.Context().Done():
 			return nil
-		case <-d.closing:
+		case <-d.ending.closing:
+			if d.ending.reason() == handedOver {
+				return d.ending.refusal() // cut off: the reader asks the next daemon
+			}
 			return nil
 		case <-f.wake:
 		}

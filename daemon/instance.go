@@ -33,30 +33,22 @@ func (d *Daemon) prepare(a *app) (ready, error) {
 	return ready{app: a, account: acc}, nil
 }
 
-func (d *Daemon) processConfig(r ready, in *instance) supervise.Config {
-	var before supervise.Snapshot
+// processConfig is for an instance that was seen like that before.
+func (d *Daemon) processConfig(r ready, in *instance, before supervise.Snapshot) supervise.Config {
 	policy := r.app.policy // not r.app: the closures below would keep its first version for ever
 	return supervise.Config{
 		Command: buildCommand(r.app, in, r.account, d.cfg.Home.Dir),
 		Policy:  policy,
 		Kernel:  d.kernel,
 		Stdio:   in.stdio,
-		OnSpawn: func(pid int, start uint64) {
-			pol := policy
-			if a := in.app.Load(); a != nil { // it may have changed since
-				pol = a.policy
-			}
-			if d.cfg.Keeper != nil {
-				d.cfg.Keeper.Spawned(pid, start, int(pol.KillSignal), pol.KillTimeout)
-			}
-		},
-		OnGone: func(pid int) {
-			if d.cfg.Keeper != nil {
-				d.cfg.Keeper.Gone(pid)
+		Keep: func(m supervise.Machine) {
+			if err := d.trust.keep(in, m); err != nil {
+				d.log("%s:%d (id %d) %v", in.name, in.index, in.id, err)
 			}
 		},
 		OnChange: func(s supervise.Snapshot) {
 			d.hub.tell(in)
+			d.store.changed()
 			if line := describe(before, s); line != "" {
 				d.log("%s:%d (id %d) %s", in.name, in.index, in.id, line)
 			}
@@ -70,6 +62,32 @@ func (d *Daemon) processConfig(r ready, in *instance) supervise.Config {
 	}
 }
 
+// rest notes that the instance is down, or is going to be, though it should run.
+func (in *instance) rest(why string) { in.rested.Store(&why) }
+
+// restedBy is what rest has noted, until a user says otherwise.
+func (in *instance) restedBy() string {
+	if why := in.rested.Load(); why != nil {
+		return *why
+	}
+	return ""
+}
+
+func (in *instance) start() {
+	in.rested.Store(nil)
+	in.proc.Start()
+}
+
+func (in *instance) stop() {
+	in.rested.Store(nil)
+	in.proc.Stop()
+}
+
+func (in *instance) restart(cause string) {
+	in.rested.Store(nil)
+	in.proc.Restart(cause)
+}
+
 func (in *instance) setPidFile(spec ecosystem.App) {
 	path := pidPath(spec.PidFile, in.index, spec.Scale.Instances)
 	in.pidFile.Store(&path)
@@ -77,6 +95,9 @@ func (in *instance) setPidFile(spec ecosystem.App) {
 
 // stdio gives a new run its pipes, and remembers where its output begins.
 func (in *instance) stdio() (out, err *os.File, e error) {
+	if a := in.app.Load(); a != nil && a.fault != nil {
+		return nil, nil, a.fault
+	}
 	in.before.Store(in.marks.Swap(&marks{out: in.out.Mark(), err: in.err.Mark()}))
 	if out, e = in.out.ChildFile(); e != nil {
 		return nil, nil, e
@@ -176,6 +197,7 @@ func (d *Daemon) dispose(in *instance) {
 		d.feed.forget(s)
 	}
 	d.usage.forget(in)
+	d.trust.forget(in)
 }
 
 // isUp says whether an app has an instance that should be running and is not in

@@ -39,6 +39,9 @@ func (d *Daemon) routes() []route {
 		{"POST", api.PathFlush, posted(d.flush), nil},
 		{"POST", api.PathReopen, posted(d.reopen), nil},
 		{"GET", api.PathEnv, d.environments, nil},
+		{"POST", api.PathSave, d.save, nil},
+		{"POST", api.PathResurrect, posted(d.resurrect), nil},
+		{"POST", api.PathUpdate, d.replaceBinary, nil},
 		{"POST", api.PathKill, d.kill, nil},
 	}
 }

@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"gopm/daemon/parent"
+	"gopm/daemon/keeper"
 	"gopm/daemon/supervise"
 	"gopm/logs"
 )
@@ -94,7 +94,7 @@ func (d *Daemon) equip(stages []stage) error {
 	for _, st := range stages {
 		for _, in := range st.fresh {
 			in.out, in.err, streams = streams[0], streams[1], streams[2:]
-			in.proc = supervise.New(d.processConfig(st.ready, in))
+			in.proc = supervise.New(d.processConfig(st.ready, in, supervise.Snapshot{}))
 		}
 	}
 	return nil
@@ -110,7 +110,7 @@ func makeRoom(todo []decision) (wait func()) {
 	for _, dec := range todo {
 		need += each * dec.want.Scale.Instances
 	}
-	if need < parent.TableRoom {
+	if need < keeper.TableRoom {
 		return func() {}
 	}
 	var wg sync.WaitGroup

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"gopm/daemon/keeper"
 	"gopm/daemon/supervise"
 	"gopm/ecosystem"
 	"gopm/logs"
@@ -24,6 +25,7 @@ type app struct {
 	inherited []string // what its first start took from the user's shell
 	user      string   // the name it runs as, for display
 	policy    supervise.Policy
+	fault     error // why it can't be started any more; nil: it can
 	created   time.Time
 	instances []*instance // in the order they were made; numbers are unique, and 0…n-1 unless one was deleted
 }
@@ -39,6 +41,8 @@ type instance struct {
 	marks    atomic.Pointer[marks]  // where the output of the present run begins
 	before   atomic.Pointer[marks]  // and that of the run before it
 	pidFile  atomic.Pointer[string] // never nil; "" = none
+	rested   atomic.Pointer[string] // why it is down though it should run; nil: it is not
+	trusted  *keeper.Link           // the keeper that has its pipes; the actor's own
 	app      atomic.Pointer[app]    // the version in the table; nil: not there, or deleted
 }
 

@@ -46,6 +46,8 @@ func targets(spec ecosystem.App, in *instance, acc account, logDir string) (out,
 		t.UID, t.GID = int(acc.cred.UID), int(acc.cred.GID)
 	}
 	out, err = t, t
+	key := strconv.Itoa(in.id)
+	out.Key, err.Key = key+"/out", key+"/err"
 	out.Path, err.Path = path(l.Out, "-out.log"), path(l.Err, "-error.log")
 	err.Format.Err = t.Format.JSON
 	return out, err

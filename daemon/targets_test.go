@@ -68,7 +68,7 @@ func TestTargetsOfLogOptions(t *testing.T) {
 		a.Logs = ecosystem.Logs{Combined: ecosystem.DefaultLog, DateFormat: "HH:mm", MaxSize: 5, Retain: 3, Compress: true, Buffered: true}
 	})
 	want := logs.Target{
-		Path: "/l/app-error-1.log", Also: "/l/app-1.log", Format: logs.Format{Layout: "HH:mm"},
+		Key: "7/err", Path: "/l/app-error-1.log", Also: "/l/app-1.log", Format: logs.Format{Layout: "HH:mm"},
 		Rotation: logs.Rotation{MaxSize: 5, Retain: 3, Compress: true}, Buffered: true, UID: -1, GID: -1,
 	}
 	if _, got := targets(app, &instance{index: 1, id: 7}, account{}, "/l"); got != want {

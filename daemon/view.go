@@ -21,6 +21,7 @@ func row(a *app, in *instance, usage api.Usage) api.Instance {
 		Process: process(s), Usage: usage,
 		LogStatus: firstOf(logTrouble(out), logTrouble(err)), Dropped: out.Dropped + err.Dropped,
 	}
+	i.Process.Rested = in.restedBy()
 	if e := i.Process.LastExit; e != nil && e.Signal == "" && e.Error == "" {
 		e.Expected = e.Code == 0 || slices.Contains(a.spec.Restart.StopExitCodes, e.Code)
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -29,10 +30,12 @@ type Link struct {
 	raw    syscall.RawConn
 	keeper int
 	child  *os.Process // the keeper, if this daemon started it: to be reaped
-	lost   chan struct{}
-	wake   chan struct{} // capacity 1: the queue has something in it
-	shut   chan struct{}
-	ended  sync.WaitGroup
+
+	leaving atomic.Bool // it has been told that this daemon ends
+	lost    chan struct{}
+	wake    chan struct{} // capacity 1: the queue has something in it
+	shut    chan struct{}
+	ended   sync.WaitGroup
 
 	// Held for memory and for one send that never waits (MSG_DONTWAIT).
 	mu      sync.Mutex
@@ -183,13 +186,17 @@ func (l *Link) Deadline(key string, m Main, d time.Duration) {
 // HandOver says that this daemon is about to end, and that the next one, and then
 // the keeper itself, are to be this binary.
 func (l *Link) HandOver(binary *os.File) {
+	l.leaving.Store(true)
 	withFDs([]*os.File{binary}, nil, func(fds []int) {
 		l.tell(message{verb: verbHandOver, files: fds})
 	})
 }
 
 // Leaving says that the daemon ends on purpose: the keeper follows it.
-func (l *Link) Leaving() { l.tell(message{verb: verbLeaving}) }
+func (l *Link) Leaving() {
+	l.leaving.Store(true)
+	l.tell(message{verb: verbLeaving})
+}
 
 // Lost is closed when the keeper has died.
 func (l *Link) Lost() <-chan struct{} { return l.lost }
@@ -237,7 +244,9 @@ func (l *Link) listen() {
 		case errors.Is(err, os.ErrClosed):
 			return
 		case err != nil && !errors.As(err, new(*packetError)):
-			l.reapKeeper()
+			if !l.leaving.Load() { // else it waits for our end
+				l.reapKeeper()
+			}
 			close(l.lost)
 			return
 		case err == nil && m.verb == verbCollected:

@@ -31,7 +31,9 @@ type Snapshot struct {
 	RestartCause string        // why the last restart by us happened: "memory 210 MB > 200 MB"
 }
 
-// snapshot is the machine as the user sees it.
+// Snapshot is the machine as the user sees it.
+func (m Machine) Snapshot() Snapshot { return m.snapshot() }
+
 func (m Machine) snapshot() Snapshot {
 	s := Snapshot{
 		Status:       m.status(),

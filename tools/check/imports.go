@@ -19,16 +19,15 @@ type rule struct {
 func rules() map[string]rule {
 	return map[string]rule{
 		"cmd/gopm":         {ours: []string{"cmd"}},
-		"cmd":              {ours: []string{"daemon/api", "ecosystem", "logs"}, in: map[string][]string{"cmd/hidden.go": {"daemon", "daemon/keeper", "daemon/parent", "cluster"}}},
+		"cmd":              {ours: []string{"daemon/api", "ecosystem", "logs"}, in: map[string][]string{"cmd/hidden.go": {"daemon", "daemon/keeper", "cluster"}}},
 		"ecosystem":        {},
 		"logs":             {},
 		"cluster":          {},
 		"consul":           {},
 		"daemon/supervise": {},
 		"daemon/keeper":    {},
-		"daemon/parent":    {},
 		"daemon/api":       {ours: []string{"ecosystem"}},
-		"daemon":           {ours: []string{"ecosystem", "logs", "cluster", "consul", "daemon/supervise", "daemon/keeper", "daemon/parent", "daemon/api"}},
+		"daemon":           {ours: []string{"ecosystem", "logs", "cluster", "consul", "daemon/supervise", "daemon/keeper", "daemon/api"}},
 	}
 }
 

@@ -1,0 +1,191 @@
+package daemon
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"gopm/daemon/api"
+	"gopm/daemon/supervise"
+	"gopm/logs"
+)
+
+// A daemon begins with what another one has left. If the keeper has lived on, that
+// is everything, up to the last transition: the new daemon goes on as if it had never
+// been away. If the keeper has died too, the state file says what there was and /proc
+// what of it still lives. And after an orderly end or a reboot nothing lives: the apps
+// are listed and rest until they are asked for.
+
+// legacy is what was left.
+type legacy struct {
+	state  api.State
+	estate estate
+	rested string // why everything is at rest; "": what lives is adopted, and what has died was not meant to
+}
+
+// inherit takes over what was left and puts it into the table. It returns what the
+// user has to be told.
+func (d *Daemon) inherit(e estate) (sequence uint64, warnings []string, err error) {
+	began := time.Now()
+	old := legacy{estate: e}
+	if old.state, warnings, err = d.recall(e); err != nil || len(old.state.Apps) == 0 {
+		return old.state.Sequence, warnings, err
+	}
+	old.rested = restedBy(old.state, len(e.runs) > 0)
+	heirs, problems, err := d.rebuild(old)
+	if err != nil {
+		return 0, warnings, err
+	}
+	d.revive(heirs)
+	d.log("took over %d instances in %v", len(heirs), time.Since(began).Round(time.Millisecond))
+	return old.state.Sequence, append(warnings, problems...), nil
+}
+
+// recall is the newest state there is. A file that can't be used is put aside.
+func (d *Daemon) recall(e estate) (s api.State, warnings []string, err error) {
+	if e.state != nil {
+		if s, err = api.ParseState(e.state); err != nil {
+			err = fmt.Errorf("cannot read the state that the daemon before has left: %v", err)
+		}
+		return s, nil, err
+	}
+	s, err = d.cfg.Home.LoadState()
+	var damaged *api.DamagedError
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return api.State{}, nil, nil
+	case errors.As(err, &damaged):
+		aside := fmt.Sprintf("%s.damaged-%s", damaged.Path, time.Now().Format("20060102-150405"))
+		if err := os.Rename(damaged.Path, aside); err != nil {
+			return s, nil, fmt.Errorf("%v; and it can't be put aside: %v", damaged, err)
+		}
+		text := fmt.Sprintf("%v; it was put aside as %s, and gopm begins without apps", damaged, aside)
+		d.log("%s", text)
+		return api.State{}, []string{text}, nil
+	}
+	return s, nil, err
+}
+
+// restedBy says whether everything is at rest, and why.
+func restedBy(s api.State, resumed bool) string {
+	switch {
+	case resumed, s.Boot == api.BootID() && (s.Ended == "" || len(s.Alive()) > 0):
+		return ""
+	case s.Ended != "":
+		return s.Ended
+	}
+	return "reboot"
+}
+
+// heir is an instance on its way back.
+type heir struct {
+	in      *instance
+	was     api.SavedInstance
+	ready   ready
+	machine supervise.Machine
+	found   supervise.Run // its process that the machine doesn't know; zero: none
+	trusted bool          // the keeper has its pipes
+}
+
+// rebuild makes the table, with all streams open and nothing supervised yet.
+func (d *Daemon) rebuild(old legacy) (heirs []*heir, warnings []string, err error) {
+	t := &table{}
+	envs := map[string][]string{}
+	for _, was := range old.state.Apps {
+		if _, is := envs[was.Env]; !is {
+			if envs[was.Env], err = readEnv(d.cfg.Home.Env(), was.Env, old.estate.envs); err != nil {
+				warnings = append(warnings, fmt.Sprintf("%s: cannot read the environment that it inherited: %v; restart -a gives it a new one", was.Spec.Name, err))
+			}
+		}
+		r := d.reprepare(was, envs[was.Env])
+		for _, in := range was.Instances {
+			h := old.heir(r, in)
+			r.app.instances = append(r.app.instances, h.in)
+			heirs = append(heirs, h)
+		}
+		t.apps = append(t.apps, r.app)
+	}
+	d.table.Store(t)
+	d.findStrays(old, heirs)
+	return heirs, warnings, d.reopenStreams(old, heirs)
+}
+
+// reprepare is prepare for an app that was there: one that can't be started any more
+// stays in the list, and says why.
+func (d *Daemon) reprepare(was api.SavedApp, env []string) ready {
+	a := &app{spec: was.Spec, origin: was.Origin, inherited: env, user: was.User, created: was.Created}
+	r, err := d.prepare(a)
+	if err != nil {
+		a.fault = err
+		return ready{app: a}
+	}
+	return r
+}
+
+func (old legacy) heir(r ready, was api.SavedInstance) *heir {
+	h := &heir{in: &instance{id: was.ID, index: was.Index, name: r.app.spec.Name}, was: was, ready: r}
+	h.in.setPidFile(r.app.spec)
+	h.in.app.Store(r.app)
+	h.machine = machineOf(was, old)
+	switch {
+	case was.Rested != "":
+		h.in.rest(was.Rested)
+	case was.Want && old.rested != "":
+		h.in.rest(old.rested)
+	}
+	return h
+}
+
+// machineOf is where an instance was. What is at rest keeps its counts and its last exit.
+func machineOf(in api.SavedInstance, old legacy) (m supervise.Machine) {
+	text := []byte(in.Machine)
+	if run, is := old.estate.runs[in.ID]; is {
+		text = run.Note
+	}
+	if json.Unmarshal(text, &m) != nil {
+		m = supervise.Machine{}
+	}
+	if old.rested != "" {
+		return supervise.Machine{Inc: m.Inc, Count: m.Count, LastExit: m.LastExit}
+	}
+	return m
+}
+
+// reopenStreams gives the instances their streams again: what waits in a pipe that
+// is still there goes on to its file.
+func (d *Daemon) reopenStreams(old legacy, heirs []*heir) error {
+	var all []logs.Adoption
+	for _, h := range heirs {
+		out, err := targets(h.ready.app.spec, h.in, h.ready.account, d.cfg.Home.Logs())
+		pipes := old.pipes(h)
+		for i, a := range []logs.Adoption{{Target: out, Count: stats(h.was.Out)}, {Target: err, Count: stats(h.was.Err)}} {
+			a.Pipe, a.Second = pipes[i], old.estate.seconds[a.Target.Key]
+			all = append(all, a)
+		}
+	}
+	streams, err := d.pump.AdoptAll(all)
+	if err != nil {
+		return fmt.Errorf("cannot take the logs over: %w", err)
+	}
+	for i, h := range heirs {
+		h.in.out, h.in.err = streams[2*i], streams[2*i+1]
+	}
+	return nil
+}
+
+func stats(l api.SavedLog) logs.Stats {
+	return logs.Stats{Bytes: l.Bytes, Dropped: l.Dropped, DroppedSince: l.DroppedSince, Rotations: l.Rotations}
+}
+
+// revive has every instance supervised again, from where it was.
+func (d *Daemon) revive(heirs []*heir) {
+	for _, h := range heirs {
+		if h.trusted {
+			h.in.trusted = d.trust.link.Load()
+		}
+		h.in.proc = supervise.Restore(d.processConfig(h.ready, h.in, h.machine.Snapshot()), h.machine, h.found)
+	}
+}

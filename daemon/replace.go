@@ -1,0 +1,91 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+
+	"gopm/daemon/api"
+)
+
+// HelloWord is the command by which a binary says that it can go on where another
+// release stops: "gopm VERSION keeper N state N" with the formats that it knows.
+const HelloWord = "hello"
+
+// Hello is the answer of this binary.
+func Hello(version string) string {
+	return fmt.Sprintf("gopm %s keeper %d state %d\n", version, keeperFormat, api.StateFormat)
+}
+
+// keeperFormat is the version of the keeper's protocol.
+const keeperFormat = 2
+
+const helloWait = 5 * time.Second
+
+// replaceBinary hands over to the binary that is now where this daemon was started from. It
+// answers as soon as that binary has shown that it can; what comes of it is seen by
+// asking the next daemon.
+func (d *Daemon) replaceBinary(r *http.Request) (any, error) {
+	if d.trust.link.Load() == nil {
+		return nil, api.Errorf(api.KindConflict, "this daemon has no keeper: it cannot be replaced")
+	}
+	end, err := d.begin(r.Context()) // no change under way is cut in two
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	binary, err := os.Open(d.cfg.Binary)
+	if err != nil {
+		return nil, fmt.Errorf("cannot update: %v; daemon %s goes on", err, d.cfg.Version)
+	}
+	version, err := ask(r.Context(), binary)
+	if err != nil {
+		binary.Close()
+		d.log("update refused: %s: %v", d.cfg.Binary, err)
+		return nil, fmt.Errorf("cannot update: %s: %v; daemon %s goes on", d.cfg.Binary, err, d.cfg.Version)
+	}
+	d.log("update: %s is gopm %s; handing over", d.cfg.Binary, version)
+	d.ending.binary = binary
+	d.end(handedOver)
+	return api.Update{Pid: os.Getpid(), Version: version, Binary: d.cfg.Binary}, nil
+}
+
+// ask has a binary say which formats it knows.
+func ask(ctx context.Context, binary *os.File) (version string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, helloWait)
+	defer cancel()
+	var complaint strings.Builder
+	c := exec.CommandContext(ctx, fmt.Sprintf("/proc/self/fd/%d", binary.Fd()), HelloWord) // the file that will run, whatever is at its path by then
+	c.Env, c.Dir, c.Stderr, c.WaitDelay = []string{}, "/", &complaint, time.Second
+	answer, err := c.Output()
+	if ctx.Err() != nil {
+		return "", fmt.Errorf("it does not answer within %v", helloWait)
+	}
+	if err != nil {
+		if text := strings.TrimSpace(complaint.String()); text != "" {
+			err = fmt.Errorf("%v: %s", err, strings.SplitN(text, "\n", 2)[0])
+		}
+		return "", fmt.Errorf("it does not start: %v", err)
+	}
+	return understand(string(answer))
+}
+
+// understand reads the answer to HelloWord.
+func understand(answer string) (version string, err error) {
+	words := strings.Fields(answer)
+	if len(words) < 6 || words[0] != "gopm" || words[2] != "keeper" || words[4] != "state" {
+		return "", errors.New("it is not a gopm that can take over from another")
+	}
+	for i, have := range map[int]int{3: keeperFormat, 5: api.StateFormat} {
+		if n, err := strconv.Atoi(words[i]); err != nil || n < have {
+			return "", fmt.Errorf("gopm %s does not know the %s format %d of this daemon", words[1], words[i-1], have)
+		}
+	}
+	return words[1], nil
+}

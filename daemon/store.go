@@ -1,0 +1,266 @@
+package daemon
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"gopm/daemon/api"
+)
+
+// store keeps the state document in two places. The keeper has it in memory, always
+// up to date, for the daemon that comes after a sudden death of this one: that needs
+// no disk. On disk it is for the time after the death of both, and for the next boot.
+//
+// Before a program is started for the first time its document is in the file
+// state.json.next, which a death of gopm can't take away any more. What a power cut
+// could take away is made safe by the goroutine a moment later: written, fsynced,
+// renamed to state.json, which is therefore always whole.
+type store struct {
+	home    api.Home
+	build   func(sequence uint64) document
+	entrust func(key string, memory *os.File) // gives the keeper the newest; nil: it is to forget
+	log     func(format string, args ...any)
+	allowed func() error // says whether the home is ours to write to
+
+	mu       sync.Mutex // one document at a time; guards sequence and told
+	sequence uint64
+	told     map[string]bool // the environments that the keeper has
+
+	wake    chan struct{} // room for one: something has changed
+	commits chan commit
+	quit    chan struct{}
+	ended   chan struct{}
+	trouble atomic.Pointer[trouble]
+}
+
+// document is the state as text, and the environments that it names.
+type document struct {
+	text []byte
+	envs map[string][]string
+}
+
+type commit struct {
+	doc  document
+	done chan struct{} // closed when it is in the file, or can't be
+}
+
+// trouble is why the state can't be written, and since when.
+type trouble struct {
+	err   error
+	since time.Time
+}
+
+const (
+	saveAfter = 20 * time.Millisecond // from a change to the file
+	saveShare = 10                    // of the time at most one part is spent with writing
+	saveAgain = time.Second           // after a failure
+	saveWait  = time.Second           // that a command waits for a disk
+)
+
+func newStore(home api.Home, log func(string, ...any), build func(uint64) document, entrust func(string, *os.File)) *store {
+	return &store{
+		home: home, build: build, entrust: entrust, log: log, told: map[string]bool{},
+		allowed: func() error { return nil },
+		wake:    make(chan struct{}, 1), commits: make(chan commit), quit: make(chan struct{}), ended: make(chan struct{}),
+	}
+}
+
+// open starts the writing, which close ends. What was loaded has that sequence number.
+func (s *store) open(sequence uint64) {
+	s.sequence = sequence
+	go s.run() // ended by close, which waits for it
+}
+
+// close writes what there is and ends the goroutine.
+func (s *store) close() {
+	close(s.quit)
+	<-s.ended
+}
+
+// changed has the present state written soon. It costs nothing: it is called on the
+// path of a crash.
+func (s *store) changed() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// commit returns when the present state survives the death of this daemon and, unless
+// the disk doesn't answer or is full, of the keeper too.
+func (s *store) commit() {
+	c := commit{s.present(), make(chan struct{})}
+	late := time.NewTimer(saveWait)
+	defer late.Stop()
+	select {
+	case s.commits <- c:
+		select {
+		case <-c.done:
+		case <-late.C:
+		}
+	case <-late.C:
+	case <-s.ended:
+	}
+	s.changed()
+}
+
+// present builds the document of now and gives it to the keeper.
+func (s *store) present() document {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sequence++
+	doc := s.build(s.sequence)
+	s.remember(doc)
+	return doc
+}
+
+// retell gives a new keeper what the old one had.
+func (s *store) retell() {
+	s.mu.Lock()
+	clear(s.told)
+	s.mu.Unlock()
+	s.present()
+}
+
+// remember gives a document to the keeper; an environment only once, and first.
+func (s *store) remember(doc document) {
+	for name, env := range doc.envs {
+		if !s.told[name] {
+			s.told[name] = s.tell(keyEnv+name, encodeEnv(env))
+		}
+	}
+	if !s.tell(keyState, doc.text) {
+		return
+	}
+	for name := range s.told {
+		if _, is := doc.envs[name]; !is {
+			delete(s.told, name)
+			s.entrust(keyEnv+name, nil)
+		}
+	}
+}
+
+func (s *store) tell(key string, text []byte) bool {
+	f, err := inMemory(key, text)
+	if err != nil {
+		s.log("cannot keep the state in memory: %v", err)
+		return false
+	}
+	defer f.Close()
+	s.entrust(key, f)
+	return true
+}
+
+// inMemory is a file that no disk has.
+func inMemory(name string, text []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate("gopm "+name, unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), name)
+	if _, err := f.Write(text); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// run writes: commits at once, other changes together.
+func (s *store) run() {
+	defer close(s.ended)
+	due := time.NewTimer(0)
+	due.Stop()
+	waiting, pause := false, saveAfter
+	for {
+		select {
+		case c := <-s.commits:
+			s.note(s.write(c.doc, false))
+			close(c.done)
+		case <-s.wake:
+			if !waiting {
+				waiting = true
+				due.Reset(pause)
+			}
+		case <-due.C:
+			began := time.Now()
+			if waiting = s.note(s.write(s.present(), true)); waiting {
+				due.Reset(saveAgain)
+				continue
+			}
+			pause = max(saveAfter, (saveShare-1)*time.Since(began))
+		case <-s.quit:
+			s.note(s.write(s.present(), true))
+			return
+		}
+	}
+}
+
+// note keeps what a write has come to, and says whether it failed.
+func (s *store) note(err error) (failed bool) {
+	was := s.trouble.Load()
+	switch {
+	case err == nil && was != nil:
+		s.trouble.Store(nil)
+		s.log("the state is written again (it was not since %s)", was.since.Format(time.TimeOnly))
+	case err != nil && was == nil:
+		s.trouble.Store(&trouble{err, time.Now()})
+		s.log("cannot write the state: %v; what changes meanwhile survives this daemon, but not the keeper or a reboot", err)
+	}
+	return err != nil
+}
+
+// write puts a document into state.json.next, and when it is to be safe from a power
+// cut goes on to state.json.
+func (s *store) write(doc document, safe bool) error {
+	if err := s.allowed(); err != nil {
+		return err
+	}
+	for name, env := range doc.envs {
+		if err := s.writeEnv(name, env); err != nil {
+			return err
+		}
+	}
+	f, err := replace(s.home.NextState(), doc.text)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if !safe {
+		return nil
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := os.Rename(s.home.NextState(), s.home.State()); err != nil {
+		return err
+	}
+	s.sweepEnvs(doc.envs)
+	return nil
+}
+
+// replace puts a whole file in the place of another: who reads sees one or the other.
+func replace(path string, text []byte) (*os.File, error) {
+	temporary := path + ".tmp"
+	f, err := os.OpenFile(temporary, os.O_CREATE|os.O_TRUNC|os.O_WRONLY|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	_, err = f.Write(text)
+	if e := f.Chmod(0o600); err == nil { // whatever the umask
+		err = e
+	}
+	if err == nil {
+		err = os.Rename(temporary, path)
+	}
+	if err != nil {
+		f.Close()
+		os.Remove(temporary) // half a file takes room on a full disk
+		return nil, fmt.Errorf("cannot write %s: %w", path, err)
+	}
+	return f, nil
+}

@@ -1,0 +1,97 @@
+package daemon
+
+import (
+	"os"
+	"strconv"
+
+	"gopm/daemon/supervise"
+)
+
+// pipes are the two of an instance, as far as somebody has them.
+func (old legacy) pipes(h *heir) (pipes [2]*os.File) {
+	if run, is := old.estate.runs[h.in.id]; is {
+		if len(run.Files) == len(pipes) {
+			h.trusted = true
+			copy(pipes[:], run.Files)
+		}
+		return pipes
+	}
+	if old.rested != "" {
+		return pipes
+	}
+	pid := h.machine.Run.Pid
+	if h.found.Pid != 0 {
+		pid = h.found.Pid
+	}
+	return [2]*os.File{pipeOf(pid, h.was.Out.Pipe, 1), pipeOf(pid, h.was.Err.Pipe, 2)}
+}
+
+// pipeOf is the pipe of that inode as a process holds it, usually as descriptor fd:
+// the pipe of an app is open for reading in the app itself, so that what it has
+// written while nobody read is still there.
+func pipeOf(pid int, inode uint64, fd int) *os.File {
+	if pid == 0 || inode == 0 {
+		return nil
+	}
+	dir := "/proc/" + strconv.Itoa(pid) + "/fd/"
+	want := "pipe:[" + strconv.FormatUint(inode, 10) + "]"
+	open := func(name string) *os.File {
+		if link, err := os.Readlink(dir + name); err != nil || link != want {
+			return nil
+		}
+		f, err := os.OpenFile(dir+name, os.O_RDWR, 0)
+		if err != nil {
+			return nil
+		}
+		return f
+	}
+	if f := open(strconv.Itoa(fd)); f != nil {
+		return f
+	}
+	names, _ := os.ReadDir(dir)
+	for _, n := range names {
+		if f := open(n.Name()); f != nil {
+			return f
+		}
+	}
+	return nil
+}
+
+// findStrays looks for processes that were started so shortly before the end that
+// nobody was told.
+func (d *Daemon) findStrays(old legacy, heirs []*heir) {
+	finder, able := d.kernel.(interface {
+		Strays(home string, parent int) ([]supervise.Stray, error)
+	})
+	if old.rested != "" || !able {
+		return
+	}
+	parent := 0 // both have died: it may be anybody's child
+	if len(old.estate.runs) > 0 {
+		parent = os.Getppid()
+	}
+	strays, err := finder.Strays(d.cfg.Home.Dir, parent)
+	if err != nil {
+		d.log("cannot look for processes that nobody was told of: %v", err)
+	}
+	for _, s := range strays {
+		for _, h := range heirs {
+			if h.owns(s) && s.StartTime >= h.found.StartTime {
+				h.found = s.Run
+			}
+		}
+	}
+}
+
+// owns says whether a process belongs to an instance that doesn't know it.
+func (h *heir) owns(s supervise.Stray) bool {
+	if s.Pid == h.machine.Run.Pid && s.StartTime == h.machine.Run.StartTime {
+		return false
+	}
+	for _, inode := range s.Pipes {
+		if inode != 0 && (inode == h.was.Out.Pipe || inode == h.was.Err.Pipe) {
+			return true
+		}
+	}
+	return s.ID == h.in.id && s.Name == h.in.name
+}

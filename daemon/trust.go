@@ -1,0 +1,145 @@
+package daemon
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"gopm/daemon/keeper"
+	"gopm/daemon/supervise"
+	"gopm/logs"
+)
+
+// What the keeper holds for the next daemon, by key.
+const (
+	keyAPI    = "api"   // the listening socket: who connects while no daemon is there waits in its queue
+	keyState  = "state" // the state document
+	keyEnv    = "env/"  // + name: an inherited environment
+	keyRun    = "i/"    // + id: where an instance is, and its two pipes
+	keySecond = "b/"    // + id + /out or /err: the second pipe of a stream
+)
+
+// trust is the daemon's side of the keeper. Without one it does nothing.
+type trust struct {
+	link atomic.Pointer[keeper.Link]
+	api  *net.UnixListener // set before the daemon serves
+}
+
+func (t *trust) pid() int {
+	if l := t.link.Load(); l != nil {
+		return l.Pid()
+	}
+	return 0
+}
+
+// lost is closed when the keeper has died.
+func (t *trust) lost() <-chan struct{} {
+	if l := t.link.Load(); l != nil {
+		return l.Lost()
+	}
+	return nil
+}
+
+// put gives the keeper a file, or with nil has it forget what it has.
+func (t *trust) put(key string, f *os.File) {
+	switch l := t.link.Load(); {
+	case l == nil:
+	case f == nil:
+		l.Drop(key)
+	default:
+		l.Put(key, keeper.Main{}, nil, f)
+	}
+}
+
+// second tells of the second pipe of a stream, nil when it is gone.
+func (t *trust) second(key string, pipe *os.File) { t.put(keySecond+key, pipe) }
+
+// keep tells where an instance is. It is called before the effects of each
+// transition, by the instance's actor alone.
+func (t *trust) keep(in *instance, m supervise.Machine) error {
+	l := t.link.Load()
+	if l == nil {
+		return nil
+	}
+	var pipes []*os.File
+	if in.trusted != l {
+		for _, s := range []*logs.Stream{in.out, in.err} {
+			f, err := s.Pipe()
+			if err != nil {
+				return fmt.Errorf("cannot give its log pipes to the keeper: %w", err)
+			}
+			defer f.Close()
+			pipes = append(pipes, f)
+		}
+	}
+	l.Put(keyRun+strconv.Itoa(in.id), keeper.Main{Pid: m.Run.Pid, Start: m.Run.StartTime}, encode(m), pipes...)
+	in.trusted = l
+	return nil
+}
+
+// forget is for an instance that was deleted.
+func (t *trust) forget(in *instance) { t.put(keyRun+strconv.Itoa(in.id), nil) }
+
+// serve gives the keeper the socket of the API.
+func (t *trust) serve(l *net.UnixListener) error {
+	t.api = l
+	return t.tellAPI()
+}
+
+func (t *trust) tellAPI() error {
+	if t.link.Load() == nil {
+		return nil
+	}
+	f, err := t.api.File()
+	if err != nil {
+		return fmt.Errorf("cannot give the socket to the keeper: %w", err)
+	}
+	defer f.Close()
+	t.put(keyAPI, f)
+	return nil
+}
+
+// kernelOptions are what the kernel asks the keeper for. Orphans fall to our parent:
+// the keeper, or what is there after its death.
+func (t *trust) kernelOptions() supervise.KernelOptions {
+	return supervise.KernelOptions{
+		Keeper: os.Getppid,
+		Score:  oomScore(),
+		Collect: func(pid int) (unix.WaitStatus, bool) {
+			if l := t.link.Load(); l != nil {
+				return l.Collect(pid)
+			}
+			return 0, false
+		},
+	}
+}
+
+// keeperAgain is the pause between two tries to start a keeper.
+const keeperAgain = time.Second
+
+// newKeeper starts a keeper in the place of one that has died, and gives it everything.
+func (d *Daemon) newKeeper() error {
+	dead := d.trust.link.Load()
+	l, err := keeper.Spawn(d.cfg.Home.Dir)
+	if err != nil {
+		return err
+	}
+	d.trust.link.Store(l)
+	dead.Close()
+	if err := d.trust.tellAPI(); err != nil {
+		return err
+	}
+	d.store.retell()
+	for _, in := range d.table.Load().all() {
+		in.proc.Renew()
+	}
+	d.pump.Entrust()
+	l.Ready()
+	d.log("the keeper (pid %d) has died; a new one (pid %d) has everything; how programs that run now end after a later death of this daemon will not be known", dead.Pid(), l.Pid())
+	return nil
+}
