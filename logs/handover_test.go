@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -74,8 +75,11 @@ func TestHandOver(t *testing.T) {
 	t.Parallel()
 	targets, logs := everyMode(t.TempDir())
 	e := newEstate(t, targets)
-	const times, lines = 40, 8000
-	sources, wait := e.begin(t, 1, func(int) int { return lines })
+	times, lines := 40, 8000
+	if raceEnabled || testing.Short() {
+		lines = 3000
+	}
+	sources, wait := e.begin(t, 1, slices.Repeat([]int{lines}, len(targets)))
 	r := rand.New(rand.NewPCG(1, 2))
 	for i := range times {
 		h := e.start(t)

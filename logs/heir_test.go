@@ -243,16 +243,16 @@ type source struct {
 	wrote atomic.Int64 // lines
 }
 
-func (s *source) line(i int) []byte {
-	return fmt.Appendf(nil, "s%03d %08d %s\n", s.name, i, filling[:lineLength-15])
-}
-
 func (s *source) run(seed uint64) {
 	r := rand.New(rand.NewPCG(seed, uint64(s.name)))
 	piece := 4 << (10 + s.name%5) // from lines to a flood
+	line := fmt.Appendf(nil, "s%03d %08d %s\n", s.name, 0, filling[:lineLength-15])
 	var b bytes.Buffer
 	for i := range s.lines {
-		b.Write(s.line(i))
+		for at, rest := 12, i; at > 4; at, rest = at-1, rest/10 { // as Appendf does, but faster
+			line[at] = byte('0' + rest%10)
+		}
+		b.Write(line)
 		s.wrote.Store(int64(i))
 		for b.Len() > piece || i == s.lines-1 && b.Len() > 0 {
 			if _, err := s.w.Write(b.Next(1 + r.IntN(2*piece))); err != nil {
@@ -264,7 +264,7 @@ func (s *source) run(seed uint64) {
 }
 
 // begin starts a program for every stream of the estate.
-func (e *estate) begin(t testing.TB, seed uint64, lines func(i int) int) (all []*source, wait func()) {
+func (e *estate) begin(t testing.TB, seed uint64, lines []int) (all []*source, wait func()) {
 	t.Helper()
 	var wg sync.WaitGroup
 	for i, f := range e.pipes {
@@ -277,7 +277,7 @@ func (e *estate) begin(t testing.TB, seed uint64, lines func(i int) int) (all []
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := &source{w: w, name: i, lines: lines(i)}
+		s := &source{w: w, name: i, lines: lines[i]}
 		all = append(all, s)
 		wg.Go(func() { // ends with its lines; waited for by wait
 			s.run(seed)

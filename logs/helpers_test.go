@@ -50,8 +50,6 @@ func TestMain(m *testing.M) {
 		os.Exit(noFileChild())
 	case "heir":
 		os.Exit(heirChild())
-	case "adopter":
-		os.Exit(adopterChild())
 	}
 }
 
