@@ -73,6 +73,7 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 	checked := &output{Writer: out}
 	c := &cli{in: in, out: checked, err: errOut}
 	c.client = api.NewClient(home, version, c.otherVersion)
+	c.client.OnTrouble(func(text string) { c.warn("warning: %s", text) })
 	if err := answerAbsent(args[1:]); err != nil {
 		return c.exitCode(err)
 	}

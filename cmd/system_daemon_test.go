@@ -57,6 +57,7 @@ func TestBothDead(t *testing.T) {
 		eventually(t, soon, gone(pid))
 	}
 	g.killHard(other)
+	eventually(t, soon, gone(other))
 	g.fail(1, []string{"daemon not running, 1 app still alive: run gopm resurrect"}, "ls")
 	g.run("start", "eco.json")
 	if e := g.app("a"); e.Pid != app || e.Env.Restarts != 0 {

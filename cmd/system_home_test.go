@@ -192,7 +192,7 @@ func TestOldDaemonOfARemovedHome(t *testing.T) {
 	g.sleeper("run")
 	g.run("start", "./run", "--min-uptime", "100ms")
 	old, keeper := g.daemon()
-	must(t, os.RemoveAll(g.home))
+	eventually(t, soon, func() error { return os.RemoveAll(g.home) }) // it may be writing its state
 	g.run("start", "./run", "--min-uptime", "100ms")
 	must(t, syscall.Kill(old, syscall.SIGTERM))
 	eventually(t, soon, gone(old))

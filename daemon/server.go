@@ -57,17 +57,20 @@ func newServer(d *Daemon) *http.Server {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		fail(w, api.Errorf(api.KindNotFound, "no route %s %s: is the command line of another version than the daemon?", r.Method, r.URL.Path))
 	})
-	srv := &http.Server{Handler: versioned(d.cfg.Version, mux), ReadHeaderTimeout: 5 * time.Second}
+	srv := &http.Server{Handler: d.introduced(mux), ReadHeaderTimeout: 5 * time.Second}
 	srv.SetKeepAlivesEnabled(false) // a command asks once; what was refused takes no memory
 	return srv
 }
 
-// versioned names our version in every answer. In a request the header stays only if
-// it is another version's: see posted.
-func versioned(version string, next http.Handler) http.Handler {
+// introduced names our version in every answer, and what is wrong with us. In a
+// request the version stays only if it is another: see posted.
+func (d *Daemon) introduced(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set(api.VersionHeader, version)
-		if r.Header.Get(api.VersionHeader) == version {
+		w.Header().Set(api.VersionHeader, d.cfg.Version)
+		if text := d.store.ails(); text != "" {
+			w.Header().Set(api.TroubleHeader, text)
+		}
+		if r.Header.Get(api.VersionHeader) == d.cfg.Version {
 			r.Header.Del(api.VersionHeader)
 		}
 		next.ServeHTTP(w, r)

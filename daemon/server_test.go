@@ -14,7 +14,9 @@ import (
 func TestStrictnessIsForOurOwnVersion(t *testing.T) {
 	t.Parallel()
 	take := route{method: "POST", handle: posted(func(_ context.Context, in api.Scale) (int, error) { return in.Count, nil })}
-	h := versioned("v2", take)
+	d := fuzzDaemon(t)
+	d.cfg.Version = "v2"
+	h := d.introduced(take)
 	for version, want := range map[string]int{"": 400, "v2": 400, "v1": 200, "v3": 200} {
 		r := httptest.NewRequest("POST", "/", strings.NewReader(`{"count": 4, "colour": "red"}`))
 		if version != "" {

@@ -214,6 +214,16 @@ func (s *store) note(err error) (failed bool) {
 	return err != nil
 }
 
+// ails says what is wrong with the writing, "" while nothing is.
+func (s *store) ails() string {
+	t := s.trouble.Load()
+	if t == nil {
+		return ""
+	}
+	return fmt.Sprintf("the state could not be written since %s: %v; it is tried each second, and until then a reboot, or the death of gopm's keeper, forgets what changes",
+		t.since.Format(time.TimeOnly), t.err)
+}
+
 // write puts a document into state.json.next, and when it is to be safe from a power
 // cut goes on to state.json.
 func (s *store) write(doc document, safe bool) error {

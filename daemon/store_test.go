@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -153,6 +154,9 @@ func TestStoreOnAFullDisk(t *testing.T) {
 	s.commit()
 	if tr := s.trouble.Load(); tr == nil || !errors.Is(tr.err, unix.ENOSPC) {
 		t.Errorf("trouble: %+v", tr)
+	}
+	if text := s.ails(); !strings.Contains(text, "no space left") {
+		t.Errorf("it says %q", text)
 	}
 	if st, err := home.LoadState(); err != nil || st.Version != "good" {
 		t.Errorf("on the full disk: %+v, %v", st, err)

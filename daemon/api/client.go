@@ -15,8 +15,12 @@ import (
 	"time"
 )
 
-// VersionHeader carries the sender's version in every request and every answer.
-const VersionHeader = "Gopm-Version"
+const (
+	// VersionHeader carries the sender's version in every request and every answer.
+	VersionHeader = "Gopm-Version"
+	// TroubleHeader is in an answer what is wrong with the daemon itself.
+	TroubleHeader = "Gopm-Trouble"
+)
 
 // Client talks to the daemon of one home. It links nothing of the daemon.
 //
@@ -28,12 +32,17 @@ type Client struct {
 	home    Home
 	version string
 	other   func(daemon string) // told once of a daemon of another version
+	trouble func(text string)   // told once of what is wrong with the daemon
 }
 
 // NewClient does not connect yet.
 func NewClient(h Home, version string, other func(daemon string)) *Client {
-	return &Client{h, version, other}
+	return &Client{home: h, version: version, other: other}
 }
+
+// OnTrouble has f told, once, if something is wrong with the daemon itself: it can't
+// write its state.
+func (c *Client) OnTrouble(f func(text string)) { c.trouble = f }
 
 // Home is the home this client talks to.
 func (c *Client) Home() Home { return c.home }
@@ -156,6 +165,10 @@ func (c *Client) roundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp.Body = &connBody{resp.Body, hangUp}
 	c.compare(resp.Header.Get(VersionHeader))
+	if tell, text := c.trouble, resp.Header.Get(TroubleHeader); tell != nil && text != "" {
+		c.trouble = nil
+		tell(text)
+	}
 	return resp, nil
 }
 
