@@ -21,6 +21,7 @@ type conn struct {
 	fd       int
 	file     *os.File
 	raw      syscall.RawConn
+	in       inbox
 	queue    []message // what the socket has no room for
 	readable chan struct{}
 	writable chan struct{}

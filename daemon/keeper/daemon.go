@@ -116,7 +116,7 @@ func (d *daemon) hangUp() {
 func (k *keeper) hear() {
 	d := k.daemon
 	for d.conn != nil {
-		m, err := k.in.receive(d.conn.fd)
+		m, err := d.conn.in.receive(d.conn.fd)
 		switch {
 		case errors.Is(err, errNone):
 			return
@@ -145,11 +145,11 @@ func (k *keeper) obey(d *daemon, m message) {
 			k.logf("cannot keep the descriptors of %s: too many are open; raise the limit (ulimit -n)", m.key)
 		}
 		k.store.put(m.key, m.main, m.note, m.files, m.cut)
-		k.reapHeld()
+		k.zombies.stale = true
 	case verbDrop:
 		k.store.drop(m.key)
 		delete(k.deadlines, m.key)
-		k.reapHeld()
+		k.zombies.stale = true
 	case verbReady:
 		k.served(d)
 	case verbCollect:
@@ -179,7 +179,7 @@ func (k *keeper) served(d *daemon) {
 	if k.terminate {
 		k.stop()
 	}
-	k.reap()
+	k.zombies = zombies{held: true, stale: true}
 	k.accepted()
 }
 

@@ -292,7 +292,11 @@ func (h *house) close() {
 	if pid := h.lockPid(); pid > 0 && pid != h.cmd.Process.Pid {
 		unix.Kill(pid, unix.SIGKILL) // a guest
 	}
-	h.cmd.Process.Kill()
+	if h.Failed() {
+		h.cmd.Process.Signal(unix.SIGQUIT) // where it is, for the log
+	} else {
+		h.cmd.Process.Kill()
+	}
 	h.cmd.Wait()
 	for _, pid := range h.groups {
 		unix.Kill(-pid, unix.SIGKILL)
@@ -363,6 +367,14 @@ type steward struct {
 // daemon waits for the next daemon.
 func (h *house) daemon() *steward {
 	h.Helper()
+	s, err := h.visitor()
+	h.must(err)
+	return s
+}
+
+// visitor is a daemon that may be killed before it has said anything: an error.
+func (h *house) visitor() (*steward, error) {
+	h.Helper()
 	h.must(h.listen.SetDeadline(time.Now().Add(20 * time.Second)))
 	conn, err := h.listen.Accept()
 	if err != nil {
@@ -371,8 +383,7 @@ func (h *house) daemon() *steward {
 	conn.SetDeadline(time.Now().Add(30 * time.Second))
 	h.Cleanup(func() { conn.Close() })
 	s := &steward{house: h, conn: conn, in: json.NewDecoder(conn), out: json.NewEncoder(conn)}
-	h.must(s.in.Decode(&s.hello))
-	return s
+	return s, s.in.Decode(&s.hello)
 }
 
 func (s *steward) ask(q request) reply {

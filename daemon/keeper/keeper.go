@@ -13,7 +13,8 @@
 // two. The keeper must outlive every mistake of the daemon, so it does little, and
 // everything in it is owned by one goroutine.
 //
-// How the processes are called (Options.Mode is what follows HOME):
+// How the processes are called (Options.Mode is what follows HOME; in the last two
+// modes of a keeper descriptor 3 is no handshake, and may be anything or nothing):
 //
 //	gopm keeper HOME            descriptor 3: the starter's handshake, given to the first daemon
 //	gopm keeper HOME guest      3: /dev/null, 4: the link to a daemon that runs already (Spawn)
@@ -46,7 +47,7 @@ type Options struct {
 	Mode      []string // what followed HOME in the arguments
 	Daemon    []string // the daemon's arguments; its program is the keeper's own
 	Environ   []string // of the daemons
-	Handshake *os.File // for the first daemon, or the keeper's own error; nil: none
+	Handshake *os.File // for the first daemon, or the keeper's own error; nil: none. Only without Mode
 }
 
 // settings are the keeper's times and its world, so that tests need no patience.
@@ -87,9 +88,9 @@ type keeper struct {
 	terminate bool      // SIGTERM came when there was nobody to take it
 	update    update
 	deadlines map[string]deadline
-	held      bool // a main process has ended and nobody has asked for it yet
+	zombies   zombies
+	calm      calm
 	signals   signals
-	in        *inbox
 	exit      *int // set: the keeper ends with this code
 }
 
@@ -100,7 +101,7 @@ type signals struct {
 }
 
 func run(s settings, o Options) int {
-	k := &keeper{settings: s, opts: o, store: newStore(), deadlines: map[string]deadline{}, update: noUpdate(), in: &inbox{}}
+	k := &keeper{settings: s, opts: o, store: newStore(), deadlines: map[string]deadline{}, update: noUpdate()}
 	k.signals = watchSignals()
 	defer k.signals.stop()
 	if err := k.begin(); err != nil {
@@ -184,6 +185,7 @@ func (k *keeper) wait(tick <-chan time.Time) {
 	select {
 	case <-readable:
 		k.hear()
+		k.calm.disturb(time.Now())
 	case <-writable:
 		k.daemon.conn.flush()
 	case <-gone:
@@ -201,6 +203,11 @@ func (k *keeper) wait(tick <-chan time.Time) {
 // act does what is due.
 func (k *keeper) act(now time.Time) {
 	k.enforce(now)
+	if k.zombies.held && k.zombies.stale {
+		k.reap()
+	}
+	k.zombies.stale = false
+	k.calm.rest(now)
 	if k.daemon != nil {
 		k.judgeTrial(now)
 	} else if !k.next.IsZero() && !now.Before(k.next) {
@@ -211,7 +218,7 @@ func (k *keeper) act(now time.Time) {
 // due is when act has something to do; zero: nothing in sight.
 func (k *keeper) due() time.Time {
 	due := earliest(k.deadlines)
-	for _, t := range []time.Time{k.next, k.update.limit} {
+	for _, t := range []time.Time{k.next, k.update.limit, k.calm.due} {
 		if !t.IsZero() && (due.IsZero() || t.Before(due)) {
 			due = t
 		}

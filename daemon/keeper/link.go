@@ -217,7 +217,9 @@ func (l *Link) Collect(pid int) (unix.WaitStatus, bool) {
 	defer limit.Stop()
 	select {
 	case status := <-answer:
-		return unix.WaitStatus(status), status >= 0
+		if status >= 0 {
+			return unix.WaitStatus(status), true
+		}
 	case <-l.lost:
 	case <-l.shut:
 	case <-limit.C:

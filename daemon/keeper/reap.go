@@ -11,6 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// zombies are children that have ended.
+type zombies struct {
+	held  bool // there is one that is not to be reaped yet
+	stale bool // which they are may have changed
+}
+
 // reap takes in the daemon's end, and while one serves every stranger's. While none
 // does, nothing is reaped: what the daemon had just started and not told us of must
 // keep its exit code for the next one.
@@ -21,7 +27,7 @@ func (k *keeper) reap() {
 			return
 		}
 	}
-	k.held = false
+	k.zombies.held = false
 	if k.daemon == nil || !k.daemon.ready {
 		return
 	}
@@ -31,7 +37,7 @@ func (k *keeper) reap() {
 		case pid == 0 || k.dying():
 			return
 		case k.store.holds(pid) || pid == k.daemon.pid:
-			k.held = true
+			k.zombies.held = true
 			k.reapAround()
 			return
 		}
@@ -45,13 +51,6 @@ func (k *keeper) reap() {
 func (k *keeper) dying() bool {
 	p, ok := look(k.daemon.pid)
 	return !ok || p.zombie
-}
-
-// reapHeld looks again when the daemon has changed its mind about main processes.
-func (k *keeper) reapHeld() {
-	if k.held {
-		k.reap()
-	}
 }
 
 // reapAround reaps strangers one by one: the kernel shows only the first of those

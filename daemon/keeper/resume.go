@@ -91,6 +91,9 @@ func decodeMemory(text []byte) (memory, error) {
 	if m.Version != memoryVersion {
 		return m, fmt.Errorf("cannot read the memory of the keeper before: version %d, want %d", m.Version, memoryVersion)
 	}
+	if m.Daemon != nil && m.Daemon.Pid < 2 {
+		return m, fmt.Errorf("cannot read the memory of the keeper before: daemon's pid %d", m.Daemon.Pid)
+	}
 	for _, e := range m.Entries {
 		if !goodKey(e.Key) || e.Pid < 0 || e.Pid == 1 {
 			return m, fmt.Errorf("cannot read the memory of the keeper before: entry %.40q, pid %d", e.Key, e.Pid)

@@ -25,7 +25,7 @@ func TestDaemonIsRevivedWithEverything(t *testing.T) {
 	d.ask(request{Do: "put", Key: "x", Note: "dropped"})
 	d.ask(request{Do: "drop", Key: "x"})
 	d.do("ready")
-	d.ask(request{Do: "put", Key: "last", Note: "\x00\xff\n"})
+	d.ask(request{Do: "put", Key: "last", Note: "\x00\n"})
 	d = d.kill()
 	if d.Before != "was killed by SIGKILL" || d.Keeper != h.cmd.Process.Pid {
 		t.Errorf("%+v", d.hello)
