@@ -60,8 +60,13 @@ func (d *Daemon) replaceBinary(r *http.Request) (any, error) {
 func ask(ctx context.Context, binary *os.File) (version string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, helloWait)
 	defer cancel()
+	var head [4]byte
+	if _, err := binary.ReadAt(head[:], 0); err != nil || string(head[:]) != "\x7fELF" {
+		return "", errors.New("it is not a program (for this machine)")
+	}
+	own := fmt.Sprintf("/proc/self/fd/%d", binary.Fd()) // the file that will run, whatever is at its path by then
 	var complaint strings.Builder
-	c := exec.CommandContext(ctx, fmt.Sprintf("/proc/self/fd/%d", binary.Fd()), HelloWord) // the file that will run, whatever is at its path by then
+	c := exec.CommandContext(ctx, own, HelloWord)
 	c.Env, c.Dir, c.Stderr, c.WaitDelay = []string{}, "/", &complaint, time.Second
 	answer, err := c.Output()
 	if ctx.Err() != nil {
@@ -69,9 +74,10 @@ func ask(ctx context.Context, binary *os.File) (version string, err error) {
 	}
 	if err != nil {
 		if text := strings.TrimSpace(complaint.String()); text != "" {
-			err = fmt.Errorf("%v: %s", err, strings.SplitN(text, "\n", 2)[0])
+			line, _, _ := strings.Cut(strings.ReplaceAll(text, own, binary.Name()), "\n")
+			err = fmt.Errorf("%v: %s", err, line)
 		}
-		return "", fmt.Errorf("it does not start: %v", err)
+		return "", fmt.Errorf("it does not answer as a gopm: %v", err)
 	}
 	return understand(string(answer))
 }
