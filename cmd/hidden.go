@@ -45,7 +45,7 @@ func runHidden(args []string, out, errOut io.Writer) (code int, ours bool) {
 	daemon.LowerOOMScore()
 	if args[1] == keeperWord {
 		return keeper.Serve(keeper.Options{
-			Home: args[2], Lock: api.Home{Dir: args[2]}.KeeperLock(), Mode: args[3:],
+			Home: args[2], Lock: api.Home{Dir: args[2]}.KeeperLock(), Log: api.Home{Dir: args[2]}.Log(), Mode: args[3:],
 			Daemon: []string{args[0], daemonWord, args[2]}, Environ: os.Environ(), Handshake: handshake,
 		}), true
 	}

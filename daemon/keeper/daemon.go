@@ -26,6 +26,7 @@ type daemon struct {
 // start runs a daemon and gives it everything. What fits into the socket is there
 // before the daemon is.
 func (k *keeper) start(binary string) error {
+	k.followLog()
 	near, far, err := pair()
 	if err != nil {
 		return fmt.Errorf("cannot make the link to the daemon: %w", err)

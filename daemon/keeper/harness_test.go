@@ -50,7 +50,7 @@ func keeperRole(home string) int {
 	if binary := os.Getenv("KEEPER_TEST_BINARY"); binary != "" {
 		s.binary = binary
 	}
-	o := Options{Home: home, Lock: home + "/keeper.lock", Mode: os.Args[3:], Daemon: []string{"gopm", "daemon", home}, Environ: os.Environ()}
+	o := Options{Home: home, Lock: home + "/keeper.lock", Log: home + "/log", Mode: os.Args[3:], Daemon: []string{"gopm", "daemon", home}, Environ: os.Environ()}
 	if len(o.Mode) == 0 {
 		o.Handshake = os.NewFile(3, "handshake")
 	}

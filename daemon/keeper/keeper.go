@@ -28,13 +28,11 @@
 package keeper
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"runtime"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -44,6 +42,7 @@ import (
 type Options struct {
 	Home      string   // for the argument list of a keeper's successor
 	Lock      string   // held for as long as the keeper lives; holds its pid
+	Log       string   // the file that stdout and stderr went to at first; "": they stay what they are
 	Mode      []string // what followed HOME in the arguments
 	Daemon    []string // the daemon's arguments; its program is the keeper's own
 	Environ   []string // of the daemons
@@ -63,7 +62,7 @@ func defaults() settings {
 }
 
 // Serve is the keeper process: it returns the exit code when the last daemon has
-// ended on purpose, or has never served. Log lines go to stderr, the daemon's log.
+// ended on purpose, or has never served. Log lines go to stderr.
 //
 // Daemons run from the keeper's own binary, even if that was replaced meanwhile, so
 // that the two are never of different versions; only HandOver brings another.
@@ -253,9 +252,3 @@ func (k *keeper) retry() {
 }
 
 func (k *keeper) end(code int) { k.exit = &code }
-
-func (k *keeper) logf(format string, args ...any) {
-	line := fmt.Sprintf(format, args...)
-	now := time.Now().Format("2006-01-02T15:04:05.000Z07:00")
-	fmt.Fprintf(k.log, "%s keeper: %s\n", now, strings.ReplaceAll(line, "\n", " "))
-}

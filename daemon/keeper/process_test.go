@@ -182,3 +182,24 @@ func TestDaemonsThatDieWhileTheyAreTold(t *testing.T) {
 		t.Errorf("%d entries", len(last.Entries))
 	}
 }
+
+// The log is rotated by renaming it; a keeper must not write to what was kept for ever.
+func TestKeeperFollowsItsLog(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	d := h.daemon()
+	d.do("ready")
+	h.must(os.Rename(h.home+"/log", h.home+"/log.1"))
+	d = d.kill()
+	if text := h.log(); !strings.Contains(text, "was killed by SIGKILL") {
+		t.Errorf("log: %q", text)
+	}
+	if to, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/2", d.Pid)); to != h.home+"/log" {
+		t.Errorf("the daemon's stderr is %s", to)
+	}
+	info, err := os.Stat(h.home + "/log")
+	h.must(err)
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %o", info.Mode().Perm())
+	}
+}
