@@ -226,33 +226,19 @@ func noFileCase(dir string) error {
 	}
 	defer p.Close()
 	var all []Adoption
-	var ends []*os.File
+	fd := -1
 	for i := range streams {
-		var ends2 [2]*os.File
-		fd, err := newPipe(-1, -1)
-		if err != nil {
+		if fd, err = newPipe(-1, -1); err != nil {
 			return err
 		}
-		for j := range ends2 {
-			if ends2[j], err = childFile(fd); err != nil {
-				return err
-			}
-		}
-		unix.Close(fd)
-		ends = append(ends, ends2[1])
-		all = append(all, Adoption{Target: Target{Path: fmt.Sprintf("%s/%d.log", dir, i), UID: -1, GID: -1}, Pipe: ends2[0]})
+		all = append(all, Adoption{Target: Target{Path: fmt.Sprintf("%s/%d.log", dir, i), UID: -1, GID: -1}, Pipe: os.NewFile(uintptr(fd), "pipe")})
 	}
-	next, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	unix.Close(next)
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return err
 	}
 	low := limit
-	low.Cur = uint64(next + 10)
+	low.Cur = uint64(fd + 10)
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &low); err != nil {
 		return err
 	}

@@ -112,6 +112,9 @@ func (p *Pump) openQueued(o opening) (err error) {
 		if err = p.enqueue(s, o.target); err != nil {
 			return
 		}
+		if k := s.outs[0].sink; o.killed && midlinePipe(k.fd) { // what followed may have been in the killed daemon's memory
+			k.rest = []byte{'\n'}
+		}
 		if err = p.watch(s); err != nil {
 			p.release(s, &s.outs[0])
 			return

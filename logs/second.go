@@ -2,7 +2,7 @@ package logs
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"os"
 	"sync"
 	"time"
@@ -76,43 +76,65 @@ func (p *Pump) Entrust() {
 }
 
 // precede puts bytes that were taken out of a stream's pipe back, before all that
-// follows: into a new second pipe, and behind them what the old one has. It returns
-// how many didn't fit.
+// follows: into its second pipe, or, if that has something, into a new one that gets
+// this as well. It returns how many didn't fit.
 func (p *Pump) precede(s *Stream, head []byte) (lost int, err error) {
-	from := -1 // the pipe that comes next
-	switch {
-	case s.front != nil:
-		from = s.fd
-	case s.inflow.left:
-		from = s.inflow.basin
+	in := &s.inflow
+	fd := in.basin
+	if s.front != nil { // the back's own pipe is the second one
+		fd = s.fd
 	}
-	if from >= 0 {
-		head = append(head, readPipe(from)...)
-	}
-	fd, err := newPipe(-1, -1)
-	if err != nil {
-		return len(head), err
+	if fd < 0 || waiting(fd) > 0 {
+		old := fd
+		if fd, err = newPipe(-1, -1); err != nil {
+			return len(head), err
+		}
+		if err = p.entrust(s, fd); err != nil {
+			unix.Close(fd)
+			return len(head), err
+		}
+		head = append(head, readPipe(old)...)
+		if in.basin >= 0 {
+			unix.Close(in.basin)
+		}
+		in.basin, in.left = fd, true
 	}
 	if len(head) > pipeSize(fd) {
 		unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, len(head))
 	}
 	n, err := retryInt(func() (int, error) { return unix.Write(fd, head) })
 	lost = len(head) - max(n, 0)
-	if e := p.entrust(s, fd); e != nil {
-		err = e
-	}
-	if s.inflow.basin >= 0 {
-		unix.Close(s.inflow.basin)
-	}
-	s.inflow.basin, s.inflow.left = fd, true
 	if lost > 0 && err == nil {
-		err = fmt.Errorf("the user may not have so large a pipe")
+		err = errors.New("the user may not have so large a pipe")
 	}
 	return lost, err
 }
 
+// midlinePipe says whether what is in a pipe ends within a line, without taking it.
+func midlinePipe(fd int) bool {
+	n := waiting(fd)
+	if n == 0 {
+		return false
+	}
+	copied, err := newPipe(-1, -1)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(copied)
+	unix.FcntlInt(uintptr(copied), unix.F_SETPIPE_SZ, pipeSize(fd))
+	retryInt(func() (int, error) {
+		n, err := unix.Tee(fd, copied, n, unix.SPLICE_F_NONBLOCK)
+		return int(n), err
+	})
+	all := readPipe(copied)
+	return len(all) == n && all[n-1] != '\n'
+}
+
 // readPipe takes what is in a pipe.
 func readPipe(fd int) []byte {
+	if fd < 0 {
+		return nil
+	}
 	b := make([]byte, waiting(fd))
 	n := 0
 	for n < len(b) {
