@@ -1,11 +1,9 @@
 package cmd
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
-	"strings"
 	"syscall"
 	"time"
 
@@ -89,7 +87,7 @@ func (c *cli) kill(ctx context.Context) error {
 	err := c.client.Get(ctx, api.PathPing, nil, &who)
 	if holder := home.Holder(); noDaemon(err) && holder > 0 {
 		c.warn("daemon %d does not answer at its socket: ending it by signal", int(holder))
-		return c.terminate(ctx, int(holder), keeperOf(int(holder), home.Dir))
+		return c.terminate(ctx, int(holder), int(home.Keeper()))
 	}
 	if noDaemon(err) && len(c.remains().alive) > 0 {
 		if err = c.ensureDaemon(ctx); err == nil { // it takes them over, and knows how to stop them
@@ -142,24 +140,6 @@ func (c *cli) terminate(ctx context.Context, pid int, others ...int) error {
 	}
 	c.say("daemon stopped; nothing is left running")
 	return nil
-}
-
-// keeperOf is the parent of a daemon if it is the keeper of that home, else 0.
-func keeperOf(pid int, home string) int {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0
-	}
-	var state string
-	var parent int
-	if _, err := fmt.Sscan(string(stat[bytes.LastIndexByte(stat, ')')+1:]), &state, &parent); err != nil {
-		return 0
-	}
-	args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", parent))
-	if err != nil || string(args) != strings.Join([]string{"gopm", keeperWord, home, ""}, "\x00") {
-		return 0
-	}
-	return parent
 }
 
 // watchEnd opens the processes now, so that the returned function waits for their

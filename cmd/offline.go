@@ -16,8 +16,8 @@ import (
 // programs in it still run.
 type remains struct {
 	state api.State
-	alive map[int]bool // by the id of the instance
-	err   error        // why there is no state, if there should be one
+	alive map[int]int // pids by the id of the instance
+	err   error       // why there is no state, if there should be one
 }
 
 // remains reads the state file; without one nothing is left.
@@ -50,7 +50,7 @@ func (r remains) explain(none error) error {
 	apps := 0
 	for _, a := range r.state.Apps {
 		for _, in := range a.Instances {
-			if r.alive[in.ID] {
+			if r.alive[in.ID] != 0 {
 				apps++
 				break
 			}
@@ -136,7 +136,7 @@ func (r remains) details() (all []api.Detail) {
 				Mode: "fork", Index: in.Index, User: a.User, Origin: a.Origin, EnvName: a.Spec.Env.Selected,
 				Process: r.process(in), Dropped: in.Out.Dropped + in.Err.Dropped,
 			}
-			if r.alive[in.ID] {
+			if r.alive[in.ID] != 0 {
 				row.Usage.Memory = residentMemory(row.Process.Pid)
 			}
 			all = append(all, api.Detail{
@@ -156,7 +156,10 @@ func savedLog(l api.SavedLog) api.LogInfo {
 // is gone, it is down, and nobody saw how it ended.
 func (r remains) process(in api.SavedInstance) api.Process {
 	p := in.Process
-	if r.alive[in.ID] {
+	if pid := r.alive[in.ID]; pid != 0 {
+		if p.Pid != pid { // started just before the daemon died
+			p.Pid, p.Status, p.Started = pid, "online", r.state.Written
+		}
 		return p
 	}
 	ran := p.Pid != 0

@@ -31,7 +31,7 @@ const (
 type Client struct {
 	home    Home
 	version string
-	other   func(daemon string) // told once of a daemon of another version
+	other   func(daemon string) // told of the first daemon that answers, if it is of another version
 	trouble func(text string)   // told once of what is wrong with the daemon
 }
 
@@ -172,11 +172,14 @@ func (c *Client) roundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// compare tells of a daemon of another version, once.
+// compare tells of a daemon of another version; not of one that comes later, by an
+// update: the advice would be wrong then.
 func (c *Client) compare(daemon string) {
-	if other := c.other; other != nil && daemon != "" && daemon != c.version {
+	if other := c.other; other != nil && daemon != "" {
 		c.other = nil
-		other(daemon)
+		if daemon != c.version {
+			other(daemon)
+		}
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -117,37 +116,6 @@ func ParseState(text []byte) (s State, err error) {
 		return State{}, errors.New("it was not written to its end")
 	}
 	return s, nil
-}
-
-// Alive is the instances whose recorded process still runs, by id.
-func (s State) Alive() map[int]bool {
-	alive := map[int]bool{}
-	if s.Boot != BootID() {
-		return alive
-	}
-	for _, a := range s.Apps {
-		for _, in := range a.Instances {
-			if in.Start != 0 && startOf(in.Process.Pid) == in.Start {
-				alive[in.ID] = true
-			}
-		}
-	}
-	return alive
-}
-
-// startOf is when a live process was started, in clock ticks since boot; 0: there is none.
-func startOf(pid int) uint64 {
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return 0
-	}
-	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:])) // the name may have blanks
-	const state, start = 0, 19
-	if len(fields) <= start || fields[state] == "Z" || fields[state] == "X" {
-		return 0
-	}
-	n, _ := strconv.ParseUint(fields[start], 10, 64)
-	return n
 }
 
 // BootID names the present run of the kernel; "" when it can't be read.

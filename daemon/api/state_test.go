@@ -5,7 +5,11 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
+	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func writeState(t *testing.T, path string, s State) {
@@ -60,7 +64,7 @@ func TestLoadStateTakesTheNewestComplete(t *testing.T) {
 // Alive is by pid, start time and the machine's boot.
 func TestStateAlive(t *testing.T) {
 	t.Parallel()
-	start := startOf(os.Getpid())
+	start := readStat(os.Getpid()).start
 	if start == 0 {
 		t.Fatal("no start time of our own")
 	}
@@ -69,11 +73,53 @@ func TestStateAlive(t *testing.T) {
 		{ID: 2, Process: Process{Pid: os.Getpid()}, Start: start + 1},
 		{ID: 3},
 	}}}}
-	if alive := s.Alive(); len(alive) != 1 || !alive[1] {
+	if alive := s.Alive(); len(alive) != 1 || alive[1] != os.Getpid() {
 		t.Errorf("alive: %v, want 1 alone", alive)
 	}
 	s.Boot = "another"
 	if alive := s.Alive(); len(alive) != 0 {
 		t.Errorf("after a reboot: %v", alive)
+	}
+}
+
+// A program that was started just before the death of both is known by its pipes.
+func TestStateAliveByPipe(t *testing.T) {
+	t.Parallel()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(w.Fd()), &st); err != nil {
+		t.Fatal(err)
+	}
+	run := func(attr *syscall.SysProcAttr) int {
+		cmd := exec.Command("sleep", "1000")
+		cmd.Stdout, cmd.SysProcAttr = w, attr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		})
+		return cmd.Process.Pid
+	}
+	run(nil)                                // of our group: a child of an app
+	run(&syscall.SysProcAttr{Setsid: true}) // a daemon that an app has made
+	s := State{Boot: BootID(), Apps: []SavedApp{{Instances: []SavedInstance{
+		{ID: 1, Want: true, Out: SavedLog{Pipe: st.Ino}}, {ID: 2, Want: true, Out: SavedLog{Pipe: st.Ino + 1}},
+	}}}}
+	if alive := s.Alive(); len(alive) != 0 {
+		t.Errorf("alive: %v", alive)
+	}
+	pid := run(&syscall.SysProcAttr{Setpgid: true})
+	if alive := s.Alive(); len(alive) != 1 || alive[1] != pid {
+		t.Errorf("alive: %v, want 1 with the pid %d", alive, pid)
+	}
+	s.Ended = "kill"
+	if alive := s.Alive(); len(alive) != 0 {
+		t.Errorf("after an end in order: %v", alive)
 	}
 }
