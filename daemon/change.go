@@ -309,6 +309,11 @@ func (d *Daemon) stop(ctx context.Context, req api.Targets) (api.Outcome, error)
 		in.stop()
 		return api.Started{ID: in.id, After: s.Incarnation}, did
 	})
+	for _, in := range picked { // the wish, which no death of ours may undo; what comes of it may take long
+		if _, err := in.proc.Await(ctx, func(s supervise.Snapshot) bool { return !s.Want }); err != nil {
+			return out, err
+		}
+	}
 	d.store.commit()
 	for _, in := range picked {
 		if _, err := in.proc.Await(ctx, isStopped); err != nil {
