@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -83,14 +84,26 @@ func parseStat(line []byte) (procStat, error) {
 // children reads the children of pid's first thread, to which orphans fall;
 // an error means that this kernel doesn't keep that list (CONFIG_PROC_CHILDREN).
 func (p procfs) children(pid int) ([]int, error) {
-	data, err := os.ReadFile(p.path(pid, "task/"+strconv.Itoa(pid)+"/children"))
-	if err != nil {
-		return nil, err
-	}
+	// When a child is reaped just after it was listed, the kernel may leave out the
+	// next one. Then it isn't in the next list, so two that are equal are complete;
+	// and when there is no end to changes, a child is missing in some of them only.
+	const most = 10
+	path := p.path(pid, "task/"+strconv.Itoa(pid)+"/children")
 	var pids []int
-	for _, f := range bytes.Fields(data) {
-		if n, err := strconv.Atoi(string(f)); err == nil && n > 0 {
-			pids = append(pids, n)
+	var was []byte
+	for n := range most {
+		now, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		if n > 0 && bytes.Equal(now, was) {
+			break
+		}
+		was = now
+		for _, f := range bytes.Fields(now) {
+			if n, err := strconv.Atoi(string(f)); err == nil && n > 0 && !slices.Contains(pids, n) {
+				pids = append(pids, n)
+			}
 		}
 	}
 	return pids, nil
