@@ -9,14 +9,15 @@ import (
 	"time"
 )
 
-// Stray is a live process that may be an instance's main process although nobody
-// has noted it: the daemon died between the fork and its note.
+// Stray is a process that may be an instance's main process although nobody has
+// noted it: the daemon died between the fork and its note.
 type Stray struct {
 	Run
 	Parent int
 	Pipes  [2]uint64 // inodes of the pipes behind its stdout and stderr; 0: no pipe, or not to be seen by us
 	ID     int       // pm_id of its environment; -1: none, or of another home
 	Name   string
+	Dead   bool // it has ended, and its keeper knows how: no pipes and no environment any more
 }
 
 // forkPatience is how long a process may take from its fork to its program.
@@ -25,7 +26,8 @@ const forkPatience = time.Second
 // Strays lists, oldest first, the processes that could be such: leaders of their
 // group, but not of a session, that carry the home's marker or write into a pipe.
 // It looks at the children of parent, where they fall to when a keeper lives, or
-// with 0 at all processes. Until the noted ones are taken away they are among them.
+// with 0 at all processes. Until the noted ones are taken away they are among them;
+// and, below a keeper, dead ones, which may be of any instance that was being started.
 //
 // One that is still a copy of the daemon, on its way to its program, is waited for.
 func (k *OSKernel) Strays(home string, parent int) ([]Stray, error) {
@@ -41,7 +43,7 @@ func (k *OSKernel) Strays(home string, parent int) ([]Stray, error) {
 		}
 		var strays []Stray
 		for _, st := range all {
-			if s, ok := k.stray(st, home); ok {
+			if s, ok := k.stray(st, home); ok && (parent != 0 || !s.Dead) {
 				strays = append(strays, s)
 			}
 		}
@@ -89,10 +91,10 @@ func (k *OSKernel) group(parent int) (all []procStat, err error) {
 // stray looks closer. Our programs are put into a group of their own and nothing
 // more; what made itself a daemon leads a session as well.
 func (k *OSKernel) stray(st procStat, home string) (Stray, bool) {
-	if st.pid != st.group || st.pid == st.session || !st.alive() {
+	if st.pid != st.group || st.pid == st.session {
 		return Stray{}, false
 	}
-	s := Stray{Parent: st.ppid, ID: -1}
+	s := Stray{Parent: st.ppid, ID: -1, Dead: !st.alive()}
 	s.Run = Run{Pid: st.pid, StartTime: st.start, Started: k.proc.wallClock(st.start)}
 	if env, err := os.ReadFile(k.proc.path(st.pid, "environ")); err == nil && hasEntries(env, []string{"GOPM_HOME=" + home}) {
 		s.Name = entryOf(env, "name=")
@@ -101,7 +103,7 @@ func (k *OSKernel) stray(st procStat, home string) (Stray, bool) {
 		}
 	}
 	s.Pipes = [2]uint64{k.proc.pipe(st.pid, "fd/1"), k.proc.pipe(st.pid, "fd/2")}
-	return s, s.ID >= 0 || s.Pipes != [2]uint64{}
+	return s, s.Dead || s.ID >= 0 || s.Pipes != [2]uint64{}
 }
 
 func entryOf(env []byte, prefix string) string {
