@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"os"
+	"slices"
 	"strconv"
 
 	"gopm/daemon/supervise"
@@ -58,12 +59,17 @@ func pipeOf(pid int, inode uint64, fd int) *os.File {
 }
 
 // findStrays looks for processes that were started so shortly before the end that
-// nobody was told.
+// nobody was told. What the keeper was told is the last word on an instance, unless
+// that was about to be started.
 func (d *Daemon) findStrays(old legacy, heirs []*heir) {
+	searching := slices.DeleteFunc(slices.Clone(heirs), func(h *heir) bool {
+		_, told := old.estate.runs[h.in.id]
+		return told && h.machine.State != supervise.Spawning
+	})
 	finder, able := d.kernel.(interface {
 		Strays(home string, parent int) ([]supervise.Stray, error)
 	})
-	if old.rested != "" || !able {
+	if old.rested != "" || !able || len(searching) == 0 {
 		return
 	}
 	parent := 0 // both have died: it may be anybody's child
@@ -74,20 +80,39 @@ func (d *Daemon) findStrays(old legacy, heirs []*heir) {
 	if err != nil {
 		d.log("cannot look for processes that nobody was told of: %v", err)
 	}
+	strays = slices.DeleteFunc(strays, func(s supervise.Stray) bool {
+		return slices.ContainsFunc(heirs, func(h *heir) bool { return h.knows(s) })
+	})
 	for _, s := range strays {
-		for _, h := range heirs {
+		for _, h := range searching {
 			if h.owns(s) && s.StartTime >= h.found.StartTime {
 				h.found = s.Run
 			}
 		}
 	}
+	claimDead(strays, searching)
+}
+
+// claimDead gives what has died before anybody was told of it to an instance that
+// was being started: it can't be seen any more whose it was, but each is counted.
+func claimDead(strays []supervise.Stray, searching []*heir) {
+	for _, s := range strays {
+		i := slices.IndexFunc(searching, func(h *heir) bool {
+			return h.machine.State == supervise.Spawning && h.found.Pid == 0 && s.StartTime >= h.machine.Remains.Reaped
+		})
+		if s.Dead && i >= 0 {
+			searching[i].found = s.Run
+		}
+	}
+}
+
+// knows says whether a process is that of the instance's machine.
+func (h *heir) knows(s supervise.Stray) bool {
+	return s.Pid == h.machine.Run.Pid && s.StartTime == h.machine.Run.StartTime
 }
 
 // owns says whether a process belongs to an instance that doesn't know it.
 func (h *heir) owns(s supervise.Stray) bool {
-	if s.Pid == h.machine.Run.Pid && s.StartTime == h.machine.Run.StartTime {
-		return false
-	}
 	for _, inode := range s.Pipes {
 		if inode != 0 && (inode == h.was.Out.Pipe || inode == h.was.Err.Pipe) {
 			return true

@@ -286,7 +286,6 @@ type stage struct {
 	mu     sync.Mutex
 	seen   []Snapshot
 	kept   []Machine
-	told   []int // pids: spawned, and negative when gone
 }
 
 func newStage(t *testing.T) *stage { return newStageWith(t, testPolicy()) }
@@ -303,8 +302,6 @@ func (s *stage) config() Config {
 		Command: Command{Argv: []string{"one"}}, Policy: s.policy, Kernel: s.kernel, Clock: s.clock,
 		Keep:     func(m Machine) { s.mu.Lock(); s.kept = append(s.kept, m); s.mu.Unlock() },
 		Jitter:   func(d time.Duration) time.Duration { return d },
-		OnSpawn:  func(pid int, _ uint64) { s.tell(pid) },
-		OnGone:   func(pid int) { s.tell(-pid) },
 		OnChange: func(n Snapshot) { s.mu.Lock(); s.seen = append(s.seen, n); s.mu.Unlock() },
 	}
 }
@@ -315,16 +312,10 @@ func (s *stage) notes() []Machine {
 	return append([]Machine(nil), s.kept...)
 }
 
-func (s *stage) tell(pid int) {
+func (s *stage) history() []Snapshot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.told = append(s.told, pid)
-}
-
-func (s *stage) history() ([]Snapshot, []int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return append([]Snapshot(nil), s.seen...), append([]int(nil), s.told...)
+	return append([]Snapshot(nil), s.seen...)
 }
 
 // end closes it, obeying whatever it is told to signal.

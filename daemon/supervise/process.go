@@ -14,8 +14,6 @@ type Config struct {
 	Policy   Policy
 	Kernel   Kernel
 	Stdio    func() (out, err *os.File, e error) // per spawn: fresh descriptions, closed after the spawn; nil files mean /dev/null
-	OnSpawn  func(pid int, start uint64)         // told right after a spawn, before anything else: the keeper
-	OnGone   func(pid int)                       // the incarnation and its leftovers are gone
 	Keep     func(Machine)                       // at every transition, before its effects: what Restore needs after the death of this daemon
 	OnChange func(Snapshot)                      // after every transition, in order; a crash with an immediate restart is one
 	Clock    Clock                               // nil: the system's
@@ -196,12 +194,8 @@ func (p *Process) do(a Action) {
 	case ActClear:
 		p.clear(a.Sig)
 	case ActGone:
-		pid, _ := p.child.Identity()
 		p.child.Release()
 		p.child = nil
-		if p.cfg.OnGone != nil {
-			p.cfg.OnGone(pid)
-		}
 	case ActArm:
 		p.arm(a.Epoch, a.Delay)
 	case ActDisarm:
@@ -291,9 +285,6 @@ func (p *Process) spawnFailed(inc uint64, e error) {
 func (p *Process) spawned(inc uint64, child Child) {
 	pid, start := child.Identity()
 	run := Run{Pid: pid, StartTime: start, Started: p.cfg.Clock.Now()}
-	if p.cfg.OnSpawn != nil {
-		p.cfg.OnSpawn(run.Pid, run.StartTime)
-	}
 	p.child = child
 	p.step(Event{Kind: EvSpawned, At: run.Started, Inc: inc, Run: run})
 	if p.early == inc {

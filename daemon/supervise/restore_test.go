@@ -35,13 +35,13 @@ func TestRestoreOnline(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	child := s.up()
-	before, _ := s.history()
+	before := s.history()
 	s.dies(Run{})
 	n := s.Snapshot()
 	if n.Status != StatusOnline || n.Pid != child.pid || n.Restarts != 0 {
 		t.Errorf("restored as %+v", n)
 	}
-	if after, _ := s.history(); len(after) != len(before) {
+	if after := s.history(); len(after) != len(before) {
 		t.Errorf("changes told although nothing has: %+v", after[len(before):])
 	}
 	if got, _, _ := child.got(); len(got) > 0 || child.reaps > 0 {
