@@ -48,7 +48,7 @@ func (k *keeper) beginFresh() error {
 		return err
 	}
 	if err := k.start(k.binary); err != nil {
-		return err
+		return fmt.Errorf("cannot start the daemon: %w", err)
 	}
 	k.closeHandshake()
 	return nil
@@ -109,8 +109,9 @@ func (k *keeper) claim() error {
 		n, _ := lock.ReadAt(text, 0)
 		return fmt.Errorf("another keeper (pid %s) has this home; kill -USR1 it to have its daemon started again", strings.TrimSpace(string(text[:n])))
 	}
-	_ = lock.Chmod(0o600) // whatever the umask
-	if err := lock.Truncate(0); err == nil {
+	_ = lock.Chmod(0o600)                                  // whatever the umask
+	err = errors.Join(lock.Chmod(0o600), lock.Truncate(0)) // whatever the umask
+	if err == nil {
 		_, err = lock.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	if err != nil { // a full disk: the lock counts, the pid is for people

@@ -29,7 +29,7 @@ func (k *keeper) start(binary string) error {
 	k.followLog()
 	near, far, err := pair()
 	if err != nil {
-		return fmt.Errorf("cannot make the link to the daemon: %w", err)
+		return fmt.Errorf("no link to it: %w", err)
 	}
 	defer unix.Close(far)
 	conn, err := newConn(near)
@@ -45,7 +45,7 @@ func (k *keeper) start(binary string) error {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		conn.close()
-		return fmt.Errorf("cannot start the daemon: %v", err)
+		return err
 	}
 	defer null.Close()
 	handshake := null
@@ -56,7 +56,7 @@ func (k *keeper) start(binary string) error {
 	pid, err := syscall.ForkExec(binary, k.opts.Daemon, &syscall.ProcAttr{Env: k.opts.Environ, Files: files})
 	if err != nil {
 		conn.close()
-		return fmt.Errorf("cannot start the daemon (%s): %w", binary, err)
+		return fmt.Errorf("%s: %w", binary, err)
 	}
 	k.daemon = &daemon{pid: pid, ours: true, started: time.Now(), conn: conn}
 	return nil
@@ -142,11 +142,7 @@ func (k *keeper) obey(d *daemon, m message) {
 	}
 	switch m.verb {
 	case verbPut:
-		if m.cut {
-			k.logf("cannot keep the descriptors of %s: too many are open; raise the limit (ulimit -n)", m.key)
-		}
-		k.store.put(m.key, m.main, m.note, m.files, m.cut)
-		k.zombies.stale = true
+		k.put(m)
 	case verbDrop:
 		k.store.drop(m.key)
 		delete(k.deadlines, m.key)
@@ -165,6 +161,18 @@ func (k *keeper) obey(d *daemon, m message) {
 		closeAll(m.files)
 		k.logf("the daemon (pid %d) says %q, which is the keeper's to say", d.pid, m.verb)
 	}
+}
+
+// put keeps what fits: a daemon that gets no descriptors back looks for the pipes in
+// /proc, but without a few spare ones no daemon can be started at all.
+func (k *keeper) put(m message) {
+	if m.cut || !spare(m.files) {
+		closeAll(m.files)
+		m.files, m.cut = nil, true
+		k.logf("cannot keep the descriptors of %s: too many are open; raise the limit (ulimit -Hn)", m.key)
+	}
+	k.store.put(m.key, m.main, m.note, m.files, m.cut)
+	k.zombies.stale = true
 }
 
 // served: from now on this daemon counts as alive, and strangers are reaped.
@@ -193,7 +201,7 @@ func (k *keeper) revive() {
 		k.update.limit = time.Now().Add(k.trial)
 	}
 	if err := k.start(binary); err != nil {
-		k.decide(ending{how: err.Error(), code: 1})
+		k.decide(ending{how: "could not be started: " + err.Error(), code: 1})
 	}
 }
 
@@ -239,7 +247,7 @@ func (k *keeper) decide(e ending) {
 		}
 		k.end(e.code)
 	case again:
-		k.logf("the daemon %s after %s; starting it again", e.how, e.lived.Round(time.Millisecond))
+		k.logf("the daemon %s%s; starting it again", e.how, e.after())
 		k.next = time.Now().Add(wait)
 	case giveUp:
 		k.resign(e)

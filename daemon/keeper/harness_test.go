@@ -110,6 +110,10 @@ func daemonRole(home string) int {
 	if code, err := strconv.Atoi(rest); word == "exit" && err == nil {
 		return code
 	}
+	if word == "early" { // says something without having listened
+		post(linkFD, []byte("2 drop i/0\n"), nil)
+		_ = unix.Pause()
+	}
 	link, estate, err := Attach(linkFD)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "daemon:", err)

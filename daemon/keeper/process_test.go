@@ -108,7 +108,7 @@ func TestDaemonThatCannotBeStarted(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, "KEEPER_TEST_BINARY=/nonexistent/gopm")
 	text, _ := io.ReadAll(h.shake)
-	if code := h.exit(); code != 1 || !strings.Contains(string(text), "cannot start the daemon (/nonexistent/gopm): no such file") {
+	if code := h.exit(); code != 1 || !strings.Contains(string(text), "cannot start the daemon: /nonexistent/gopm: no such file") {
 		t.Errorf("exit code %d, handshake %q", code, text)
 	}
 }
@@ -201,5 +201,44 @@ func TestKeeperFollowsItsLog(t *testing.T) {
 	h.must(err)
 	if info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %o", info.Mode().Perm())
+	}
+}
+
+// Where descriptors run out, entries lose theirs; but a daemon can always be started.
+func TestTooManyDescriptors(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	d := h.daemon()
+	h.must(unix.Prlimit(h.cmd.Process.Pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 120, Max: 120}, nil))
+	d.ask(request{Do: "many", N: 100, Note: "note"})
+	d.do("ready")
+	d.ask(request{Do: "collect", Main: Main{Pid: d.Pid}})
+	for range 2 {
+		d = d.kill()
+		if len(d.Entries) != 100 || d.Entries[0].Files != 2 || d.Entries[99].Files != 0 || d.Entries[99].Note != "note" {
+			t.Fatalf("%d entries, the first %+v, the last %+v", len(d.Entries), d.Entries[0], d.Entries[99])
+		}
+		d.do("ready")
+	}
+	if !strings.Contains(h.log(), "cannot keep the descriptors of i/99: too many are open") {
+		t.Errorf("log:\n%s", h.log())
+	}
+}
+
+// A daemon that would change what is just being given to it is none of ours.
+func TestDaemonThatDoesNotListen(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	d := h.daemon()
+	d.ask(request{Do: "many", N: 700, Note: strings.Repeat("x", 1200)})
+	d.do("ready")
+	d.ask(request{Do: "collect", Main: Main{Pid: d.Pid}})
+	h.behave("behave", "early")
+	h.must(unix.Kill(d.Pid, unix.SIGKILL))
+	eventually(t, "its end", func() bool { return strings.Contains(h.log(), "spoke before it was told everything") })
+	h.behave("behave", "")
+	h.must(h.cmd.Process.Signal(unix.SIGUSR1))
+	if d = h.daemon(); len(d.Entries) != 700 || d.Entries[0].Files != 2 {
+		t.Errorf("%d entries", len(d.Entries))
 	}
 }

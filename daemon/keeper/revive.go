@@ -24,6 +24,14 @@ type ending struct {
 	estate  bool // it has left something behind
 }
 
+// after says how long it lived, if it did.
+func (e ending) after() string {
+	if e.lived == 0 {
+		return ""
+	}
+	return " after " + e.lived.Round(time.Millisecond).String()
+}
+
 // verdict is what to do about it.
 type verdict int
 

@@ -61,7 +61,10 @@ func (k *keeper) afterTurn(e ending) {
 		u.trying, u.late = true, false
 		return
 	}
-	why := "its daemon " + e.how + " before it served"
+	why := "its daemon " + e.how
+	if e.lived > 0 {
+		why += " before it served"
+	}
 	if u.late {
 		why = fmt.Sprintf("its daemon did not serve within %s", k.trial)
 	}
@@ -104,6 +107,11 @@ func (k *keeper) execute(path string) error {
 	// In the instant in which nobody catches them these must not end the new program.
 	signals := append(slices.Clone(ignoredSignals()), unix.SIGTERM, unix.SIGUSR1)
 	signal.Ignore(signals...)
+	select {
+	case <-k.signals.terminate: // the last one that was caught
+		k.stop()
+	default:
+	}
 	argv := []string{"gopm", keeperWord, k.opts.Home, modeResume, fmt.Sprint(memory)}
 	err = syscall.Exec(path, argv, os.Environ())
 	k.signals.stop()

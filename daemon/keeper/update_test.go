@@ -59,6 +59,7 @@ func TestUpdate(t *testing.T) {
 		t.Error("the keeper was replaced before the new daemon served")
 	}
 	d.do("ready")
+	d.ask(request{Do: "puts", Key: "busy", N: 10_000}) // while the keeper is being replaced
 	eventually(t, "the new keeper", func() bool { return h.keeperExe() == "new" && strings.Contains(h.log(), "has become the new binary") })
 	if r := d.ask(request{Do: "collect", Main: ended}); !r.OK || unix.WaitStatus(r.N).ExitStatus() != 9 {
 		t.Errorf("collected %+v", r)
@@ -68,7 +69,7 @@ func TestUpdate(t *testing.T) {
 	}
 	orphan := d.spawn("exec sleep 100") // falls to the keeper: still a subreaper
 	d = d.kill()
-	if filepath.Base(d.Exe) != "new" || d.Before != "was killed by SIGKILL" || len(d.Entries) != 2 {
+	if filepath.Base(d.Exe) != "new" || d.Before != "was killed by SIGKILL" || len(d.Entries) != 3 || d.entry("busy").Note != "9999" {
 		t.Errorf("%+v", d.hello)
 	}
 	if parent(orphan.Pid) != h.cmd.Process.Pid {
@@ -124,7 +125,7 @@ func TestUpdateRefused(t *testing.T) {
 			h.behave("text", "this is no program")
 			h.must(os.Chmod(h.home+"/text", 0o700))
 			return h.home + "/text"
-		}, "exec format error before it served"},
+		}, "exec format error"},
 		"another program": {func(*house) string { return "/bin/true" }, "its daemon exited with code 0 before it served"},
 	}
 	for name, test := range tests {
