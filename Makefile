@@ -18,7 +18,7 @@ export GOPM_PARTS := $(GOPM_CACHE)/parts
 STATICCHECK := $(GOPM_PARTS)/staticcheck-0.8.2/staticcheck
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test check bench install help go
+.PHONY: build demo test chaos soak check bench install help go
 
 build: go ## build bin/gopm, one static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "$(LDFLAGS)" -o bin/gopm ./cmd/gopm
@@ -30,6 +30,14 @@ test: go ## install what the tests need, then run all of them
 	tools/parts test
 	$(GO) vet ./...
 	CGO_ENABLED=1 $(GO) test -race ./...
+
+chaos: go ## kill gopm and its apps at random for 10 minutes (GOPM_CHAOS=1h, GOPM_CHAOS_SEED=1)
+	tools/parts test
+	GOPM_CHAOS=$${GOPM_CHAOS:-10m} $(GO) test ./cmd -run '^TestChaos' -count=1 -v -timeout 0
+
+soak: go ## crash loops, floods of lines and followers for an hour (GOPM_SOAK=4h): nothing may grow
+	tools/parts test
+	GOPM_SOAK=$${GOPM_SOAK:-1h} $(GO) test ./cmd -run '^TestSoak$$' -count=1 -v -timeout 0
 
 check: build ## gofmt, vet, staticcheck, imports, sizes, init costs, arm64
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not gofmt'ed:"; echo "$$unformatted"; exit 1; }
