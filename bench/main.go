@@ -95,6 +95,7 @@ var scenarios = []scenario{
 	{"ls", 1000, "the listing command", listing},
 	{"crash", 1, "kill -9 of an app to its successor", crash},
 	{"crash", 50, "kill -9 of 50 apps at once", volley},
+	{"back", 100, "kill -9 of the daemon until the next one answers", coming},
 	{"log", 1, "one app's output into a rotated file", logging},
 	{"log", 10, "ten apps' output into rotated files", logging},
 	{"pace", 1, "an app that writes 10,000 lines a second", pacing},

@@ -28,6 +28,7 @@ var targets = map[string]target{
 	"ls 1000 apps":             {upToFloor, 1.5},
 	"crash to successor":       {upToFloor, 1.6},
 	"crash of 50 apps at once": {upToFloor, 2},
+	"daemon back, 100 apps":    {upToFloor, 3},
 	"log 1 app":                {leastFloor, 0.9},
 	"log 1 app, CPU":           {upToFloor, 1.2},
 	"log 10 apps":              {leastFloor, 0.9},
