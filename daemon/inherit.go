@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gopm/daemon/api"
+	"gopm/daemon/keeper"
 	"gopm/daemon/supervise"
 	"gopm/logs"
 )
@@ -158,11 +159,12 @@ func machineOf(in api.SavedInstance, old legacy) (m supervise.Machine) {
 // is still there goes on to its file.
 func (d *Daemon) reopenStreams(old legacy, heirs []*heir) error {
 	var all []logs.Adoption
+	killed := d.cfg.Estate.Before != keeper.HandedOver
 	for _, h := range heirs {
 		out, err := targets(h.ready.app.spec, h.in, h.ready.account, d.cfg.Home.Logs())
 		pipes := old.pipes(h)
 		for i, a := range []logs.Adoption{{Target: out, Count: stats(h.was.Out)}, {Target: err, Count: stats(h.was.Err)}} {
-			a.Pipe, a.Second = pipes[i], old.estate.seconds[a.Target.Key]
+			a.Pipe, a.Second, a.Killed = pipes[i], old.estate.seconds[a.Target.Key], killed
 			all = append(all, a)
 		}
 	}

@@ -47,9 +47,12 @@ type Link struct {
 // Estate is what the keeper kept: what daemons before this one had put and not dropped.
 type Estate struct {
 	Entries []Entry
-	Before  string // how the daemon before this one ended ("was killed by SIGKILL", "handed over"); "": there was none
+	Before  string // how the daemon before this one ended ("was killed by SIGKILL", HandedOver); "": there was none
 	Refused string // why the binary of an update was given up and the old one is back; "" otherwise
 }
+
+// HandedOver is how a daemon ended that left nothing undone.
+const HandedOver = "handed over"
 
 // Entry is one key's. The files are the caller's to close.
 type Entry struct {

@@ -55,7 +55,7 @@ func (k *keeper) afterTurn(e ending) {
 	k.before = e.how
 	if !u.trying {
 		if e.clean {
-			k.before = "handed over"
+			k.before = HandedOver
 		}
 		k.logf("the daemon %s for an update; starting the new one", k.before)
 		u.trying, u.late = true, false
