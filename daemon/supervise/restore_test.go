@@ -259,6 +259,24 @@ func TestRestoreWithAnUnknownSuccessor(t *testing.T) {
 	}
 }
 
+// TestLeftoverIsNoSuccessor: what is older than the death of the run before was there
+// then; in its backoff the app has no process.
+func TestLeftoverIsNoSuccessor(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	child := s.up()
+	s.Process.Abandon()
+	m := in(Backoff)
+	m.Remains.Reaped = 10*uint64(child.pid) + 1
+	m.Timer.Due, m.Timer.Delay = s.clock.Now().Add(time.Second), time.Second
+	s.Process = Restore(s.config(), m, Run{Pid: child.pid, StartTime: 10 * uint64(child.pid), Started: t0})
+	s.sync()
+	if n := s.Snapshot(); n.Pid != 0 || n.Status != StatusWaiting {
+		t.Errorf("%+v", n)
+	}
+	child.lost()
+}
+
 // TestRestoreOfOneThatCantBeWatched: without descriptors a live process is not
 // taken for dead; stopping it works as soon as there are some.
 func TestRestoreOfOneThatCantBeWatched(t *testing.T) {
