@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -218,12 +219,32 @@ func (c *cli) boot(ctx context.Context) error {
 		return err
 	}
 	c.report(out)
-	keeper := home.Keeper()
-	if keeper == 0 {
-		return fmt.Errorf("the keeper cannot be found: nobody holds %s", home.KeeperLock())
+	keeper, err := awaitKeeper(ctx, home)
+	if err != nil {
+		return err
 	}
 	if err := os.WriteFile(home.BootPid(), []byte(strconv.Itoa(int(keeper))+"\n"), 0o644); err != nil {
 		return fmt.Errorf("cannot tell systemd the keeper's pid: %v", err)
 	}
 	return nil
+}
+
+// awaitKeeper waits for the keeper to have its lock: a daemon whose keeper has just
+// died is about to start another.
+func awaitKeeper(ctx context.Context, home api.Home) (api.Holder, error) {
+	const limit, pause = 10 * time.Second, 20 * time.Millisecond
+	bounded, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	tick := time.NewTicker(pause)
+	defer tick.Stop()
+	for {
+		if keeper := home.Keeper(); keeper > 0 {
+			return keeper, nil
+		}
+		select {
+		case <-bounded.Done():
+			return 0, fmt.Errorf("the keeper cannot be found: nobody holds %s; the last lines of %s may tell why", home.KeeperLock(), home.Log())
+		case <-tick.C:
+		}
+	}
 }

@@ -2,6 +2,7 @@ package cmd_test
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -45,7 +46,9 @@ func TestOpenFilesOfApps(t *testing.T) {
 			g.fileSays(out, want)
 			g.run("restart", "show", "-s")
 			g.fileSays(out, want+want)
-			daemon, keeper := g.daemon()
+			daemon, keeper := g.afterDeaths()
+			g.run("restart", "show", "-s")
+			g.fileSays(out, want+want+want)
 			for _, pid := range []int{daemon, keeper} {
 				if soft := softLimit(t, pid); soft < original.hard-1 {
 					t.Errorf("process %d may open %d files of %d", pid, soft, original.hard)
@@ -53,6 +56,22 @@ func TestOpenFilesOfApps(t *testing.T) {
 			}
 		})
 	}
+}
+
+// afterDeaths kills keeper and daemon, one after the other, and returns those after.
+func (g *gopm) afterDeaths() (daemon, keeper int) {
+	g.Helper()
+	wasDaemon, wasKeeper := g.daemon()
+	g.killHard(wasKeeper)
+	eventually(g.T, soon, func() error {
+		if _, keeper = g.daemon(); keeper == wasKeeper || keeper == 0 {
+			return fmt.Errorf("the keeper is %d", keeper)
+		}
+		return nil
+	})
+	g.killHard(wasDaemon)
+	eventually(g.T, soon, gone(wasDaemon))
+	return g.daemon()
 }
 
 // softLimit is how many files a process may open.
@@ -108,6 +127,13 @@ func TestOutOfDescriptors(t *testing.T) {
 			t.Errorf("%s was not restarted: pid %d", name, pid)
 		}
 	}
+	running := g.pids()
+	daemon, _ := g.daemon()
+	g.killHard(daemon)
+	eventually(t, soon, gone(daemon))
+	if now := g.pids(); !maps.Equal(now, running) {
+		t.Errorf("after the daemon's death %v run, before %v", now, running)
+	}
 	g.run("delete", "app0", "app1", "-s")
 	if r := start(n); r.code != 0 {
 		t.Errorf("there is room again, but: %v", r)
@@ -139,7 +165,11 @@ func TestMemoryIsTakenFromApps(t *testing.T) {
 	}
 	g.run("restart", "all", "-s")
 	g.fileSays(filepath.Join(g.home, "logs", "many-out-2.log"), strings.Repeat(fmt.Sprintf("score %d\n", score), 2))
-	daemon, keeper := g.daemon()
+	daemon, keeper := g.afterDeaths()
+	g.run("restart", "one", "-s")
+	if got := scoreOf(t, g.app("one").Pid); got != score {
+		t.Errorf("started by another daemon it has the score %d", got)
+	}
 	if d, k := scoreOf(t, daemon), scoreOf(t, keeper); d >= score || k >= score {
 		t.Errorf("the daemon has the score %d, the keeper %d, want less than %d", d, k, score)
 	}

@@ -212,7 +212,12 @@ func (g *gopm) file(name, content string) string {
 	g.Helper()
 	path := filepath.Join(g.dir, name)
 	must(g.T, os.MkdirAll(filepath.Dir(path), 0o755))
-	must(g.T, os.WriteFile(path, []byte(content), 0o644))
+	// A process that another test forks meanwhile would have the file open for writing
+	// until its exec, and a script that is open for writing cannot be run.
+	syscall.ForkLock.RLock()
+	err := os.WriteFile(path, []byte(content), 0o644)
+	syscall.ForkLock.RUnlock()
+	must(g.T, err)
 	return path
 }
 
