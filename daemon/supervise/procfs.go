@@ -114,17 +114,21 @@ func (p procfs) children(pid int) ([]int, error) {
 // its children may not have fallen to the keeper when we looked at them; it counts
 // as marked, so that whoever waits for its end looks again and sees them.
 func (p procfs) marked(pid int, entries []string) bool {
+	has, known := p.hasMarker(pid, entries)
+	return has || !known && !p.hasMemory(pid)
+}
+
+// hasMarker is the same without a guess: known is false if the process shows no
+// environment.
+func (p procfs) hasMarker(pid int, entries []string) (has, known bool) {
 	if len(entries) == 0 {
-		return false
+		return false, true
 	}
 	env, err := os.ReadFile(p.path(pid, "environ"))
-	if err == nil && len(env) > 0 {
-		return hasEntries(env, entries)
+	if err != nil || len(env) == 0 {
+		env = p.threadsEnviron(pid) // the first thread has ended before the others
 	}
-	if env = p.threadsEnviron(pid); len(env) > 0 { // the first thread has ended before the others
-		return hasEntries(env, entries)
-	}
-	return !p.hasMemory(pid)
+	return hasEntries(env, entries), len(env) > 0
 }
 
 func (p procfs) threadsEnviron(pid int) []byte {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -218,5 +219,31 @@ func TestOOMCounterPrefersTheCgroup(t *testing.T) {
 	defer o.close()
 	if got := o.read(); got != 7 {
 		t.Errorf("counts %d", got)
+	}
+}
+
+// A service of the machine that is just exiting, a child of init like an orphan of an
+// app, was taken for a leftover of any app that was cleared in that moment, and its
+// children were killed. Exiting means: no environment to be read, and no memory.
+func TestExitingStrangerIsNoLeftover(t *testing.T) {
+	t.Parallel()
+	const keeper, exiting = 50, 60
+	root := t.TempDir()
+	task := filepath.Join(root, strconv.Itoa(exiting), "task", strconv.Itoa(exiting))
+	if err := os.MkdirAll(task, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for path, text := range map[string]string{task + "/statm": "0 0 0 0 0 0 0\n", task + "/environ": "", filepath.Join(root, strconv.Itoa(exiting), "environ"): ""} {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	k := &OSKernel{proc: procfs{root: root}, keeper: func() int { return keeper }}
+	c := &child{k: k, pid: 40, start: 1000, marker: []string{"pm_id=0"}}
+	for parent, want := range map[int]bool{keeper: true, 1: false, 70: false} {
+		st := procStat{pid: exiting, ppid: parent, group: exiting, start: 2000, state: 'R'}
+		if got := c.isLeftover(st, []int{1, keeper, 70}); got != want {
+			t.Errorf("a child of %d: %v, want %v", parent, got, want)
+		}
 	}
 }
