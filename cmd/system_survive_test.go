@@ -77,14 +77,14 @@ func countedLines(t *testing.T, text string) {
 func TestStartWaitsWhileTheDaemonDies(t *testing.T) {
 	g := newGopm(t)
 	g.script("slow", `echo begun; exec sleep 1000`)
-	g.script("bad", `sleep 1; echo sorry; exit 3`)
+	g.script("bad", `echo sorry; sleep 1; exit 3`)
 	g.eco("eco.json", `"name": "a"`)
 	g.run("start", "eco.json")
 	for _, tt := range []struct {
 		script string
 		code   int
 		says   string
-	}{{"./slow", 0, "online"}, {"./bad", 1, "bad:0 failed"}} {
+	}{{"./slow", 0, "online"}, {"./bad", 1, "sorry"}} {
 		done := make(chan result)
 		cmd := g.command("start", tt.script, "--min-uptime", "2s")
 		go func() { // ends with the command; waited for below
@@ -104,6 +104,25 @@ func TestStartWaitsWhileTheDaemonDies(t *testing.T) {
 		if r := <-done; r.code != tt.code || !strings.Contains(r.out+r.err, tt.says) {
 			t.Errorf("%s: %v", tt.script, r)
 		}
+	}
+}
+
+// What a program wrote before it failed is told apart from its earlier runs by the
+// daemon after the next, too, and after the death of both.
+func TestLastWordsOutliveTheDaemon(t *testing.T) {
+	g := newGopm(t)
+	g.script("run", `n=$(cat runs | wc -l); echo >> runs; echo "words $n" >&2; [ -e fail ] && exit 3; exec sleep 1000`)
+	g.file("runs", "")
+	g.run("start", "./run", "--min-uptime", "100ms", "--no-autorestart")
+	g.run("restart", "run")
+	g.file("fail", "")
+	g.fail(1, []string{"words 2"}, "restart", "run")
+	for _, kill := range []func(){g.killDaemon, g.killBoth} {
+		kill()
+		g.run("resurrect")
+		out := g.run("info", "run")
+		contains(t, "info", out, "words 2")
+		lacks(t, "info", out, "words 0", "words 1")
 	}
 }
 

@@ -94,7 +94,7 @@ func saved(in *instance) api.SavedInstance {
 	return api.SavedInstance{
 		ID: in.id, Index: in.index, Want: s.Want || in.restedBy() != "", Rested: in.restedBy(),
 		Process: process(s), Start: s.StartTime, Machine: encode(m),
-		Out: savedLog(in.out), Err: savedLog(in.err),
+		Out: savedLog(in.out), Err: savedLog(in.err), Marks: savedMarks(in),
 	}
 }
 

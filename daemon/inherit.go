@@ -130,7 +130,9 @@ func (old legacy) heir(r ready, was api.SavedInstance) *heir {
 	h := &heir{in: &instance{id: was.ID, index: was.Index, name: r.app.spec.Name}, was: was, ready: r}
 	h.in.setPidFile(r.app.spec)
 	h.in.app.Store(r.app)
-	h.machine = machineOf(was, old)
+	where := noteOf(was, old)
+	h.machine = where.Machine
+	h.in.restoreMarks(where.Marks)
 	switch {
 	case was.Rested != "":
 		h.in.rest(was.Rested)
@@ -140,19 +142,20 @@ func (old legacy) heir(r ready, was api.SavedInstance) *heir {
 	return h
 }
 
-// machineOf is where an instance was. What is at rest keeps its counts and its last exit.
-func machineOf(in api.SavedInstance, old legacy) (m supervise.Machine) {
+// noteOf is where an instance was. What is at rest keeps its counts and its last exit.
+func noteOf(in api.SavedInstance, old legacy) note {
+	n := note{Marks: in.Marks}
 	text := []byte(in.Machine)
 	if run, is := old.estate.runs[in.ID]; is {
 		text = run.Note
 	}
-	if json.Unmarshal(text, &m) != nil {
-		m = supervise.Machine{}
+	if json.Unmarshal(text, &n) != nil {
+		n = note{Marks: in.Marks}
 	}
-	if old.rested != "" {
-		return supervise.Machine{Inc: m.Inc, Count: m.Count, LastExit: m.LastExit}
+	if m := n.Machine; old.rested != "" {
+		n.Machine = supervise.Machine{Inc: m.Inc, Count: m.Count, LastExit: m.LastExit}
 	}
-	return m
+	return n
 }
 
 // reopenStreams gives the instances their streams again: what waits in a pipe that

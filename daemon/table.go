@@ -46,8 +46,6 @@ type instance struct {
 	app      atomic.Pointer[app]    // the version in the table; nil: not there, or deleted
 }
 
-type marks struct{ out, err logs.Mark }
-
 func (t *table) app(name string) *app {
 	for _, a := range t.apps {
 		if a.spec.Name == name {

@@ -59,6 +59,12 @@ func (t *trust) put(key string, f *os.File) {
 // second tells of the second pipe of a stream, nil when it is gone.
 func (t *trust) second(key string, pipe *os.File) { t.put(keySecond+key, pipe) }
 
+// note is what the keeper has of an instance.
+type note struct {
+	supervise.Machine
+	Marks []int64 `json:"marks,omitempty"`
+}
+
 // keep tells where an instance is. It is called before the effects of each
 // transition, by the instance's actor alone.
 func (t *trust) keep(in *instance, m supervise.Machine) error {
@@ -77,7 +83,7 @@ func (t *trust) keep(in *instance, m supervise.Machine) error {
 			pipes = append(pipes, f)
 		}
 	}
-	l.Put(keyRun+strconv.Itoa(in.id), keeper.Main{Pid: m.Run.Pid, Start: m.Run.StartTime}, encode(m), pipes...)
+	l.Put(keyRun+strconv.Itoa(in.id), keeper.Main{Pid: m.Run.Pid, Start: m.Run.StartTime}, encode(note{m, savedMarks(in)}), pipes...)
 	in.trusted = l
 	return nil
 }

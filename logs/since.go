@@ -125,7 +125,7 @@ func (files kept) find(m Mark) (file int, offset int64, found bool) {
 		if f.size < m.Offset {
 			return i, 0, true
 		}
-		offset := m.Offset + m.ahead
+		offset := m.Offset + m.Ahead
 		for offset > files[i].size && i < len(files)-1 {
 			offset -= files[i].size
 			i++

@@ -93,7 +93,7 @@ const markWait = time.Second
 type Mark struct {
 	Inode  uint64
 	Offset int64
-	ahead  int64 // bytes that were still to come there
+	Ahead  int64 // bytes that were still to come there
 }
 
 // ChildFile is a fresh O_RDWR description of the pipe to be a child's stdout or
@@ -203,7 +203,7 @@ func (s *Stream) Mark() (m Mark) {
 	s.mu.Lock()
 	m = s.end
 	if s.fd >= 0 && m != (Mark{}) {
-		m.ahead = int64(waiting(s.fd))
+		m.Ahead = int64(waiting(s.fd))
 	}
 	s.mu.Unlock()
 	if m != (Mark{}) {

@@ -54,6 +54,7 @@ type SavedInstance struct {
 	Machine json.RawMessage `json:"machine"`         // where the supervision was; the daemon's own
 	Out     SavedLog        `json:"out"`
 	Err     SavedLog        `json:"err"`
+	Marks   []int64         `json:"marks,omitempty"` // where the output of its last runs begins; the daemon's own
 }
 
 // SavedLog is one stream: the inode of its pipe, its file, and its counters.
