@@ -178,7 +178,18 @@ func (g *gopm) strikeTwo(keeper, daemon int) {
 	})
 	strike(daemon, keeper)
 	for _, pid := range []int{daemon, keeper} {
-		eventually(g.T, soon, gone(pid))
+		eventually(g.T, soon, ended(pid))
+	}
+}
+
+// ended is gone, and no thread is left: until then its sockets take connections.
+func ended(pid int) func() error {
+	return func() error {
+		threads, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid)) // none: it is reaped
+		if alive(pid) || len(threads) > 1 {
+			return fmt.Errorf("pid %d has %d threads", pid, len(threads))
+		}
+		return nil
 	}
 }
 
