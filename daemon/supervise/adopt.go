@@ -9,7 +9,9 @@ import (
 
 // Adopt implements Kernel. The process was spawned by an earlier daemon, so it is
 // a child of the keeper, which keeps it as a zombie until we ask for its exit; or
-// of init, if its keeper has died.
+// of init, if its keeper has died: then nobody can learn how it ended, and a zombie
+// that init hasn't come to yet is as good as gone. Taken for there it would hide its
+// successor from a machine that is older than both (keeper and daemon have died).
 func (k *OSKernel) Adopt(c Command, run Run, exited func()) (Child, error) {
 	pidfd, err := unix.PidfdOpen(run.Pid, 0)
 	if err != nil {
@@ -24,6 +26,10 @@ func (k *OSKernel) Adopt(c Command, run Run, exited func()) (Child, error) {
 		if lack := onlyLack(err); lack != nil {
 			return nil, fmt.Errorf("cannot look at process %d: %v", run.Pid, lack)
 		}
+		return nil, ErrGone
+	}
+	if !st.alive() && st.ppid != k.keeper() {
+		unix.Close(pidfd)
 		return nil, ErrGone
 	}
 	ch := &child{

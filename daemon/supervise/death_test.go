@@ -384,6 +384,56 @@ func TestOrphanedByTheKeeper(t *testing.T) {
 	}
 }
 
+// TestZombieThatIsNotOurs: a program was killed and started again, then keeper and
+// daemon died before the disk had heard of it. While init hasn't reaped the first
+// process, the second was taken for a leftover, killed, and a third one started.
+func TestZombieThatIsNotOurs(t *testing.T) {
+	t.Parallel()
+	parent := exec.Command("/bin/sh", "-c", "sleep 0.3 & echo $!; exec sleep 1000") // does not reap
+	out, err := parent.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := parent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = parent.Process.Kill(); _ = parent.Wait() })
+	var first int
+	if _, err := fmt.Fscan(out, &first); err != nil {
+		t.Fatal(err)
+	}
+	k := newTestKernel(t)
+	for deadline := time.Now().Add(20 * time.Second); dead(first) != nil; <-time.After(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal(dead(first))
+		}
+	}
+	st, err := k.proc.stat(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := exec.Command("/bin/sleep", "1000")
+	second.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := second.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = second.Process.Kill(); _ = second.Wait() })
+	now, err := k.proc.stat(second.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := in(Online)
+	restarts := m.Snapshot().Restarts
+	m.Run = Run{Pid: first, StartTime: st.start, Started: time.Now()}
+	p := Restore(Config{Command: Command{Argv: []string{"/bin/true"}, Marker: []string{"GOPM_HOME=" + t.TempDir()}}, Policy: realPolicy(), Kernel: k},
+		m, Run{Pid: now.pid, StartTime: now.start})
+	n := await(t, p, "the second", func(n Snapshot) bool { return n.Pid == now.pid })
+	if n.Restarts != restarts+1 || n.LastExit.Code != Unknown {
+		t.Errorf("%+v, exit %+v", n, n.LastExit)
+	}
+	p.Abandon()
+}
+
 // TestHandOver: the next daemon goes on with the process, whose pid and life stay;
 // what the former one had open for it is closed.
 func TestHandOver(t *testing.T) {
