@@ -109,7 +109,6 @@ func (k *keeper) claim() error {
 		n, _ := lock.ReadAt(text, 0)
 		return fmt.Errorf("another keeper (pid %s) has this home; kill -USR1 it to have its daemon started again", strings.TrimSpace(string(text[:n])))
 	}
-	_ = lock.Chmod(0o600)                                  // whatever the umask
 	err = errors.Join(lock.Chmod(0o600), lock.Truncate(0)) // whatever the umask
 	if err == nil {
 		_, err = lock.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
