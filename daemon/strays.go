@@ -73,7 +73,7 @@ func (d *Daemon) findStrays(old legacy, heirs []*heir) {
 		return
 	}
 	parent := 0 // both have died: it may be anybody's child
-	if len(old.estate.runs) > 0 {
+	if len(old.estate.runs) > 0 && !d.cfg.Estate.Elsewhere {
 		parent = os.Getppid()
 	}
 	strays, err := finder.Strays(d.cfg.Home.Dir, parent)

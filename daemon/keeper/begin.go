@@ -68,7 +68,9 @@ func (k *keeper) beginGuest() error {
 		return err
 	}
 	watch, err := openPidfd(int(cred.Pid))
-	if err != nil {
+	if errors.Is(err, unix.ESRCH) {
+		watch = -1
+	} else if err != nil {
 		return fmt.Errorf("cannot watch the daemon (pid %d): %w", cred.Pid, err)
 	}
 	if k.daemon, err = guestDaemon(int(cred.Pid), linkFD, watch); err != nil {

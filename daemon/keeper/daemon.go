@@ -63,18 +63,23 @@ func (k *keeper) start(binary string) error {
 }
 
 func (k *keeper) welcome(room int) message {
-	g := greeting{before: k.before, refused: k.update.refused, room: room}
+	g := greeting{before: k.before.how, elsewhere: k.before.elsewhere, refused: k.update.refused, room: room}
 	return message{verb: verbWelcome, number: int64(len(k.store.list)), note: g.encode()}
 }
 
-// guestDaemon is one that ran before this keeper: not its child.
+// guestDaemon is one that ran before this keeper: not its child. Without a pidfd (-1)
+// it has ended already.
 func guestDaemon(pid, link, watch int) (*daemon, error) {
 	d := &daemon{pid: pid, started: time.Now(), gone: make(chan struct{})}
 	var err error
-	if d.watch, err = asFile(watch, "daemon's end"); err != nil {
+	if d.conn, err = newConn(link); err != nil {
 		return nil, err
 	}
-	if d.conn, err = newConn(link); err != nil {
+	if watch < 0 {
+		close(d.gone)
+		return d, nil
+	}
+	if d.watch, err = asFile(watch, "daemon's end"); err != nil {
 		return nil, err
 	}
 	raw, err := d.watch.SyscallConn()
@@ -91,8 +96,11 @@ func guestDaemon(pid, link, watch int) (*daemon, error) {
 
 // signal can't hit another: a child is not reaped yet, of others we hold a pidfd.
 func (d *daemon) signal(sig unix.Signal) error {
-	if d.ours {
+	switch {
+	case d.ours:
 		return unix.Kill(d.pid, sig)
+	case d.watch == nil:
+		return unix.ESRCH
 	}
 	return unix.PidfdSendSignal(int(d.watch.Fd()), sig, nil, 0)
 }
@@ -181,7 +189,7 @@ func (k *keeper) served(d *daemon) {
 		return
 	}
 	d.ready = true
-	if k.before != "" {
+	if k.before.how != "" {
 		k.logf("the daemon (pid %d) serves", d.pid)
 	}
 	k.update.refused = ""
@@ -201,7 +209,7 @@ func (k *keeper) revive() {
 		k.update.limit = time.Now().Add(k.trial)
 	}
 	if err := k.start(binary); err != nil {
-		k.decide(ending{how: "could not be started: " + err.Error(), code: 1})
+		k.decide(ending{how: "could not be started: " + err.Error(), code: 1, ours: true})
 	}
 }
 
@@ -213,7 +221,8 @@ func (k *keeper) bury(status unix.WaitStatus) {
 	k.settle(e)
 }
 
-// buryGuest is for one whose exit code only its parent was told.
+// buryGuest is for one whose exit code only its parent was told. It did serve, though
+// we may not have been told yet.
 func (k *keeper) buryGuest() {
 	k.hear()
 	e := ending{how: "ended (this keeper is not its parent: how is not known)", clean: k.daemon.leaving || !k.update.late}
@@ -227,18 +236,18 @@ func (k *keeper) settle(e ending) {
 	d := k.daemon
 	k.daemon = nil
 	d.close()
-	e.lived, e.ready, e.leaving = time.Since(d.started), d.ready, d.leaving
+	e.lived, e.ready, e.leaving, e.ours = time.Since(d.started), d.ready || !d.ours, d.leaving, d.ours
 	k.decide(e)
 }
 
 // decide what comes after a daemon.
 func (k *keeper) decide(e ending) {
-	e.estate = len(k.store.list) > 0 || k.before != ""
+	e.estate = len(k.store.list) > 0 || k.before.how != ""
 	if k.update.binary >= 0 {
 		k.afterTurn(e)
 		return
 	}
-	k.before = e.how
+	k.before = k.before.next(e)
 	v, wait := k.reviver.judge(e)
 	switch v {
 	case follow:

@@ -62,6 +62,7 @@ type hello struct {
 	Pid, Keeper     int
 	Exe             string
 	Before, Refused string
+	Elsewhere       bool
 	Entries         []helloEntry
 }
 
@@ -139,7 +140,7 @@ func daemonRole(home string) int {
 		os.Exit(0)
 	}()
 	s := &servant{home: home, link: link, given: map[string][]*os.File{}, reader: map[string]*bufio.Reader{}}
-	h := hello{Pid: os.Getpid(), Keeper: link.Pid(), Exe: exe, Before: estate.Before, Refused: estate.Refused}
+	h := hello{Pid: os.Getpid(), Keeper: link.Pid(), Exe: exe, Before: estate.Before, Elsewhere: estate.Elsewhere, Refused: estate.Refused}
 	for _, e := range estate.Entries {
 		h.Entries = append(h.Entries, helloEntry{e.Key, e.Main, string(e.Note), len(e.Files)})
 		s.given[e.Key] = e.Files

@@ -81,7 +81,7 @@ type keeper struct {
 	lock      *os.File
 	store     *store
 	daemon    *daemon // nil: none runs
-	before    string  // how the last one ended
+	before    epitaph
 	reviver   reviver
 	next      time.Time // when to start a daemon; zero: not
 	terminate bool      // SIGTERM came when there was nobody to take it
@@ -233,7 +233,7 @@ func (k *keeper) stop() {
 	case d == nil && k.next.IsZero():
 		k.logf("told to end while no daemon runs; the apps go on")
 		k.end(1)
-	case d == nil || !d.ready && len(k.store.list) > 0:
+	case d == nil || d.ours && !d.ready && len(k.store.list) > 0:
 		k.terminate = true
 	default:
 		k.terminate = false

@@ -48,7 +48,10 @@ type Link struct {
 type Estate struct {
 	Entries []Entry
 	Before  string // how the daemon before this one ended ("was killed by SIGKILL", HandedOver); "": there was none
-	Refused string // why the binary of an update was given up and the old one is back; "" otherwise
+	// Elsewhere: what the daemon before this one had started, and nobody was told of, has
+	// not fallen to the keeper: that came after it (Spawn).
+	Elsewhere bool
+	Refused   string // why the binary of an update was given up and the old one is back; "" otherwise
 }
 
 // HandedOver is how a daemon ended that left nothing undone.
@@ -122,7 +125,7 @@ func (l *Link) inherit() (Estate, error) {
 	if g.room > 0 {
 		unix.Close(g.room) // it has served
 	}
-	estate := Estate{Before: g.before, Refused: g.refused, Entries: make([]Entry, 0, m.number)}
+	estate := Estate{Before: g.before, Elsewhere: g.elsewhere, Refused: g.refused, Entries: make([]Entry, 0, m.number)}
 	for len(estate.Entries) < cap(estate.Entries) {
 		m, err := l.next(in)
 		if err == nil && m.verb != verbEntry {

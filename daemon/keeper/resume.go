@@ -50,7 +50,7 @@ type memoryDeadline struct {
 
 // remember writes down everything, and lists the descriptors that it speaks of.
 func (k *keeper) remember() (fd int, fds []int, err error) {
-	m := memory{Version: memoryVersion, Lock: int(k.lock.Fd()), Before: k.before, Terminate: k.terminate, Entries: []memoryEntry{}}
+	m := memory{Version: memoryVersion, Lock: int(k.lock.Fd()), Before: k.before.how, Terminate: k.terminate, Entries: []memoryEntry{}}
 	if d := k.daemon; d != nil && d.conn != nil {
 		m.Daemon = &memoryDaemon{Pid: d.pid, Link: d.conn.fd, Started: d.started, Ready: d.ready, Leaving: d.leaving}
 	}
@@ -128,7 +128,7 @@ func (k *keeper) resume(fd int) error {
 	closeStrays(nil) // the memory, and what it doesn't speak of
 	k.adopt()
 	k.lock = os.NewFile(uintptr(m.Lock), k.opts.Lock)
-	k.before, k.terminate = m.Before, m.Terminate
+	k.before.how, k.terminate = m.Before, m.Terminate
 	for _, e := range m.Entries {
 		k.store.put(e.Key, Main{e.Pid, e.Start}, e.Note, e.Files, false)
 	}

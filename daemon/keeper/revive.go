@@ -22,6 +22,19 @@ type ending struct {
 	ready   bool // it had served
 	leaving bool // it had said that it ends on purpose
 	estate  bool // it has left something behind
+	ours    bool // it was our child, and its children are now
+}
+
+// epitaph is what the next daemon is told about those before it.
+type epitaph struct {
+	how       string // how the last one ended; "": there was none
+	elsewhere bool   // what it had started fell to another process than us
+}
+
+// next is the epitaph after another ending. What fell elsewhere stays to be found
+// until a daemon has served.
+func (p epitaph) next(e ending) epitaph {
+	return epitaph{e.how, !e.ours || p.elsewhere && !e.ready}
 }
 
 // after says how long it lived, if it did.

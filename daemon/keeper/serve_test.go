@@ -185,7 +185,52 @@ func TestGuestKeeper(t *testing.T) {
 	d.putPipe("i/1", Main{}, "once more")
 	d.do("ready")
 	eventually(t, "the guest's lock", func() bool { return h.lockPid() == guest })
-	if d.kill(); !strings.Contains(h.log(), "how is not known") {
-		t.Errorf("log:\n%s", h.log())
+	if d = d.kill(); !strings.Contains(d.Before, "how is not known") || !d.Elsewhere || d.Keeper != guest {
+		t.Errorf("%+v, log:\n%s", d.hello, h.log())
 	}
+	if d = d.kill(); d.Before != "was killed by SIGKILL" || !d.Elsewhere { // nobody has looked for them yet
+		t.Errorf("%+v", d.hello)
+	}
+	if got := d.ask(request{Do: "read", Key: "i/1"}).Text; got != "once more" {
+		t.Errorf("pipe: %q", got)
+	}
+	d.do("ready")
+	if d = d.kill(); d.Elsewhere {
+		t.Errorf("%+v", d.hello)
+	}
+}
+
+// A keeper that was told nothing yet when the daemon died, too, still revives it: what
+// is on the disk may be enough.
+func TestGuestThatWasToldNothing(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	d := h.daemon()
+	h.must(h.cmd.Process.Kill())
+	h.cmd.Wait()
+	d.do("lost")
+	guest := d.ask(request{Do: "guest"}).N
+	eventually(t, "the guest's lock", func() bool { return h.lockPid() == guest })
+	if d = d.kill(); len(d.Entries) != 0 || !d.Elsewhere {
+		t.Errorf("%+v", d.hello)
+	}
+}
+
+// A daemon that had ended before its new keeper could look.
+func TestGuestDaemonThatIsGone(t *testing.T) {
+	t.Parallel()
+	near, far, err := pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(far)
+	d, err := guestDaemon(1<<22, near, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-d.gone
+	if err := d.signal(unix.SIGTERM); err != unix.ESRCH {
+		t.Error(err)
+	}
+	d.close()
 }

@@ -52,12 +52,12 @@ func (k *keeper) afterTurn(e ending) {
 	u.limit = time.Time{}
 	k.reviver = reviver{}
 	k.next = time.Now()
-	k.before = e.how
+	k.before = k.before.next(e)
 	if !u.trying {
 		if e.clean {
-			k.before = HandedOver
+			k.before.how = HandedOver
 		}
-		k.logf("the daemon %s for an update; starting the new one", k.before)
+		k.logf("the daemon %s for an update; starting the new one", k.before.how)
 		u.trying, u.late = true, false
 		return
 	}

@@ -275,9 +275,10 @@ func number(what, text string, low, high uint64) (int64, error) {
 
 // greeting is the welcome's note.
 type greeting struct {
-	before  string // how the daemon before this one ended
-	refused string // why the binary of an update was given up
-	room    int    // the descriptor that makes room in the daemon's table; 0: none
+	before    string // how the daemon before this one ended
+	elsewhere bool   // its children have not fallen to the keeper
+	refused   string // why the binary of an update was given up
+	room      int    // the descriptor that makes room in the daemon's table; 0: none
 }
 
 func (g greeting) encode() []byte {
@@ -288,6 +289,9 @@ func (g greeting) encode() []byte {
 		}
 	}
 	line("before", g.before)
+	if g.elsewhere {
+		line("children", "elsewhere")
+	}
 	line("refused", g.refused)
 	if g.room > 0 {
 		line("room", strconv.Itoa(g.room))
@@ -301,6 +305,8 @@ func decodeGreeting(note []byte) (g greeting) {
 		switch name {
 		case "before":
 			g.before = value
+		case "children":
+			g.elsewhere = value == "elsewhere"
 		case "refused":
 			g.refused = value
 		case "room":

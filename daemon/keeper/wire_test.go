@@ -31,7 +31,7 @@ func TestGoldenTranscript(t *testing.T) {
 		"handover":    {verb: verbHandOver, files: []int{8}},
 		"leaving":     {verb: verbLeaving},
 		"welcome":     {verb: verbWelcome, number: 0},
-		"welcome 3":   {verb: verbWelcome, number: 3, note: []byte("before was killed by SIGKILL\nrefused its daemon exited with code 1 before it served\nroom 1023\n")},
+		"welcome 3":   {verb: verbWelcome, number: 3, note: []byte("before was killed by SIGKILL\nchildren elsewhere\nrefused its daemon exited with code 1 before it served\nroom 1023\n")},
 		"entry":       {verb: verbEntry, key: "i/7", main: Main{4711, 1234567}, note: []byte("n"), files: []int{8, 9}},
 		"entry long":  {verb: verbEntry, key: "i/7", long: true, files: []int{8}},
 		"collected":   {verb: verbCollected, main: Main{Pid: 4711}, number: 256},
@@ -125,7 +125,7 @@ func FuzzDecode(f *testing.F) {
 
 func TestGreeting(t *testing.T) {
 	t.Parallel()
-	for _, g := range []greeting{{}, {before: "a b"}, {"was killed by SIGKILL", "x", 2047}} {
+	for _, g := range []greeting{{}, {before: "a b"}, {"was killed by SIGKILL", true, "x", 2047}} {
 		if got := decodeGreeting(g.encode()); got != g {
 			t.Errorf("%+v became %+v", g, got)
 		}
