@@ -34,34 +34,57 @@ func encodeEnv(env []string) []byte {
 	return append(text, '\n')
 }
 
-// writeEnv makes the file of an environment, unless it is there.
-func (s *store) writeEnv(name string, env []string) error {
-	path := filepath.Join(s.home.Env(), name)
-	if _, err := os.Lstat(path); err == nil {
-		return nil
-	}
-	f, err := replace(path, encodeEnv(env))
-	if errors.Is(err, fs.ErrNotExist) { // somebody has removed the folder
-		if err := os.Mkdir(s.home.Env(), 0o700); err != nil {
-			return fmt.Errorf("cannot write the environments of apps: %w", err)
+// writeEnvs makes the files of environments, unless they are there.
+func (s *store) writeEnvs(envs map[string][]string) error {
+	s.files.mu.Lock()
+	s.files.needed = envs // none of them is swept away from here on
+	s.files.mu.Unlock()
+	for name, env := range envs {
+		path := filepath.Join(s.home.Env(), name)
+		if _, err := os.Lstat(path); err == nil {
+			continue
 		}
-		f, err = replace(path, encodeEnv(env))
+		err := replace(path, encodeEnv(env))
+		if errors.Is(err, fs.ErrNotExist) { // somebody has removed the folder
+			if err := os.Mkdir(s.home.Env(), 0o700); err != nil {
+				return fmt.Errorf("cannot write the environments of apps: %w", err)
+			}
+			err = replace(path, encodeEnv(env))
+		}
+		if err != nil {
+			return err
+		}
+		s.files.mu.Lock()
+		s.files.fresh = append(s.files.fresh, name)
+		s.files.mu.Unlock()
 	}
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Sync()
+	return nil
 }
 
-// sweepEnvs removes the files that no app needs any more.
-func (s *store) sweepEnvs(needed map[string][]string) {
+// syncEnvs makes new files safe from a power cut.
+func (s *store) syncEnvs() error {
+	s.files.mu.Lock()
+	fresh := s.files.fresh
+	s.files.fresh = nil
+	s.files.mu.Unlock()
+	for _, name := range fresh {
+		if _, err := syncFile(filepath.Join(s.home.Env(), name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// sweepEnvs removes the files that no app needs any more. The files' lock is held.
+func (s *store) sweepEnvs() {
 	names, err := os.ReadDir(s.home.Env())
-	if err != nil || len(names) <= len(needed) {
+	if err != nil || len(names) <= len(s.files.written) {
 		return
 	}
 	for _, n := range names {
-		if _, is := needed[n.Name()]; !is && strings.HasSuffix(n.Name(), ".json") {
+		_, needed := s.files.needed[n.Name()]
+		_, written := s.files.written[n.Name()]
+		if !needed && !written && strings.HasSuffix(n.Name(), ".json") {
 			os.Remove(filepath.Join(s.home.Env(), n.Name())) // if it stays, it is tried again
 		}
 	}

@@ -27,12 +27,10 @@ func (d *Daemon) save(r *http.Request) (any, error) {
 		return nil, err
 	}
 	path := d.cfg.Home.Saved()
-	f, err := replace(path, append(encode(s), '\n'))
-	if err != nil {
+	if err := replace(path, append(encode(s), '\n')); err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	if err := f.Sync(); err != nil {
+	if _, err := syncFile(path); err != nil {
 		return nil, fmt.Errorf("cannot write %s: %v", path, err)
 	}
 	return api.Saved{Path: path, Apps: len(s.State.Apps)}, nil

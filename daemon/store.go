@@ -16,10 +16,10 @@ import (
 // up to date, for the daemon that comes after a sudden death of this one: that needs
 // no disk. On disk it is for the time after the death of both, and for the next boot.
 //
-// Before a program is started for the first time its document is in the file
-// state.json.next, which a death of gopm can't take away any more. What a power cut
-// could take away is made safe by the goroutine a moment later: written, fsynced,
-// renamed to state.json, which is therefore always whole.
+// It is written to state.json.next, which no death of gopm can take away any more:
+// before a program is started for the first time, and soon after each other change.
+// What a power cut could take away is made safe by another goroutine, for a disk takes
+// its time: fsynced and renamed to state.json, which is therefore always whole.
 type store struct {
 	home    api.Home
 	build   func(sequence uint64) document
@@ -35,6 +35,9 @@ type store struct {
 	commits chan commit
 	quit    chan struct{}
 	ended   chan struct{}
+	unsafe  chan struct{} // room for one: something was written that isn't safe yet
+	safe    chan struct{} // closed when the goroutine that makes it safe has ended
+	files   files
 	trouble atomic.Pointer[trouble]
 }
 
@@ -67,19 +70,23 @@ func newStore(home api.Home, log func(string, ...any), build func(uint64) docume
 		home: home, build: build, entrust: entrust, log: log, told: map[string]bool{},
 		allowed: func() error { return nil },
 		wake:    make(chan struct{}, 1), commits: make(chan commit), quit: make(chan struct{}), ended: make(chan struct{}),
+		unsafe: make(chan struct{}, 1), safe: make(chan struct{}),
 	}
 }
 
 // open starts the writing, which close ends. What was loaded has that sequence number.
 func (s *store) open(sequence uint64) {
 	s.sequence = sequence
-	go s.run() // ended by close, which waits for it
+	go s.run()     // ended by close, which waits for it
+	go s.runSafe() // the same
 }
 
-// close writes what there is and ends the goroutine.
+// close writes what there is, safely, and ends the goroutines.
 func (s *store) close() {
 	close(s.quit)
 	<-s.ended
+	close(s.unsafe)
+	<-s.safe
 }
 
 // changed has the present state written soon. It costs nothing: it is called on the
@@ -179,7 +186,7 @@ func (s *store) run() {
 	for {
 		select {
 		case c := <-s.commits:
-			s.note(s.write(c.doc, false))
+			s.write(c.doc)
 			close(c.done)
 		case <-s.wake:
 			if !waiting {
@@ -188,14 +195,29 @@ func (s *store) run() {
 			}
 		case <-due.C:
 			began := time.Now()
-			if waiting = s.note(s.write(s.present(), true)); waiting {
+			if waiting = s.write(s.present()) != nil; waiting {
 				due.Reset(saveAgain)
 				continue
 			}
 			pause = max(saveAfter, (saveShare-1)*time.Since(began))
 		case <-s.quit:
-			s.note(s.write(s.present(), true))
+			_ = s.write(s.present()) // it has been noted
 			return
+		}
+	}
+}
+
+// runSafe makes safe what was written.
+func (s *store) runSafe() {
+	defer close(s.safe)
+	for range s.unsafe {
+		began := time.Now()
+		if s.note(s.secure()) {
+			s.changed() // to be written and tried again
+		}
+		select {
+		case <-s.quit: // the last time
+		case <-time.After(max(saveAfter, (saveShare-1)*time.Since(began))):
 		}
 	}
 }
@@ -222,55 +244,4 @@ func (s *store) ails() string {
 	}
 	return fmt.Sprintf("the state could not be written since %s: %v; it is tried each second, and until then a reboot, or the death of gopm's keeper, forgets what changes",
 		t.since.Format(time.TimeOnly), t.err)
-}
-
-// write puts a document into state.json.next, and when it is to be safe from a power
-// cut goes on to state.json.
-func (s *store) write(doc document, safe bool) error {
-	if err := s.allowed(); err != nil {
-		return err
-	}
-	for name, env := range doc.envs {
-		if err := s.writeEnv(name, env); err != nil {
-			return err
-		}
-	}
-	f, err := replace(s.home.NextState(), doc.text)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if !safe {
-		return nil
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := os.Rename(s.home.NextState(), s.home.State()); err != nil {
-		return err
-	}
-	s.sweepEnvs(doc.envs)
-	return nil
-}
-
-// replace puts a whole file in the place of another: who reads sees one or the other.
-func replace(path string, text []byte) (*os.File, error) {
-	temporary := path + ".tmp"
-	f, err := os.OpenFile(temporary, os.O_CREATE|os.O_TRUNC|os.O_WRONLY|unix.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	_, err = f.Write(text)
-	if e := f.Chmod(0o600); err == nil { // whatever the umask
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(temporary, path)
-	}
-	if err != nil {
-		f.Close()
-		os.Remove(temporary) // half a file takes room on a full disk
-		return nil, fmt.Errorf("cannot write %s: %w", path, err)
-	}
-	return f, nil
 }
