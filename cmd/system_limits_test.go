@@ -71,6 +71,12 @@ func (g *gopm) afterDeaths() (daemon, keeper int) {
 	})
 	g.killHard(wasDaemon)
 	eventually(g.T, soon, gone(wasDaemon))
+	eventually(g.T, soon, func() error { // the new keeper may have had no time to begin: then both are dead
+		if r := g.try("resurrect", "-s"); r.code != 0 {
+			return fmt.Errorf("resurrect: %v", r)
+		}
+		return nil
+	})
 	return g.daemon()
 }
 
