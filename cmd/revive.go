@@ -23,7 +23,8 @@ func (c *cli) alive() bool {
 		return false
 	}
 	conn.Close()
-	return true
+	home := c.client.Home()
+	return home.Keeper() != 0 || home.Holder() != 0 // else those who had the socket are just dying
 }
 
 // revive goes before a command that gives orders: where no daemon runs but apps do, or

@@ -237,8 +237,18 @@ func (d *Daemon) onTargets(ctx context.Context, req api.Targets, do func(*instan
 		return api.Started{ID: in.id, After: s.Incarnation}, do(in, s)
 	})
 	out.Warnings = warnings
+	return out, d.keepWishes(ctx, picked)
+}
+
+// keepWishes returns when no death of ours can undo what was asked of some instances.
+func (d *Daemon) keepWishes(ctx context.Context, asked []*instance) error {
+	for _, in := range asked { // each hears this after what it was asked
+		if _, err := in.proc.Await(ctx, func(supervise.Snapshot) bool { return true }); err != nil {
+			return err
+		}
+	}
 	d.store.commit()
-	return out, nil
+	return nil
 }
 
 // update gives the apps of some instances new fields or a new environment.
@@ -309,12 +319,9 @@ func (d *Daemon) stop(ctx context.Context, req api.Targets) (api.Outcome, error)
 		in.stop()
 		return api.Started{ID: in.id, After: s.Incarnation}, did
 	})
-	for _, in := range picked { // the wish, which no death of ours may undo; what comes of it may take long
-		if _, err := in.proc.Await(ctx, func(s supervise.Snapshot) bool { return !s.Want }); err != nil {
-			return out, err
-		}
+	if err := d.keepWishes(ctx, picked); err != nil { // what comes of it may take long
+		return out, err
 	}
-	d.store.commit()
 	for _, in := range picked {
 		if _, err := in.proc.Await(ctx, isStopped); err != nil {
 			return out, err

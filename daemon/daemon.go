@@ -297,13 +297,18 @@ func claimHome(h api.Home, left *net.UnixListener) (*homeClaim, error) {
 	return &homeClaim{lock: lock, listener: l, home: h, socket: socket}, nil
 }
 
-// takeLock waits a moment for the lock of a daemon that has just died: a child that it
-// was starting may hold it until its exec.
-func takeLock(lock *os.File, wait bool) error {
-	const patience, pause = 5 * time.Second, time.Millisecond
+// takeLock waits a moment, for a command may just be looking whether it is held; and
+// longer for the lock of a daemon that has just died: a child that it was starting may
+// hold it until its exec.
+func takeLock(lock *os.File, died bool) error {
+	const pause = time.Millisecond
+	patience := 200 * time.Millisecond
+	if died {
+		patience = 5 * time.Second
+	}
 	for began := time.Now(); ; time.Sleep(pause) {
 		err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil || !wait || time.Since(began) > patience {
+		if err == nil || time.Since(began) > patience {
 			return err
 		}
 	}

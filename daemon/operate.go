@@ -13,15 +13,16 @@ import (
 )
 
 // reset sets the targets' counters of restarts to zero.
-func (d *Daemon) reset(_ context.Context, req api.Targets) (api.Outcome, error) {
+func (d *Daemon) reset(ctx context.Context, req api.Targets) (api.Outcome, error) {
 	picked, err := d.table.Load().selection(req.Targets)
 	if err != nil {
 		return api.Outcome{}, err
 	}
-	return gather(picked, func(in *instance) (api.Started, string) {
+	out := gather(picked, func(in *instance) (api.Started, string) {
 		in.proc.Reset()
 		return api.Started{ID: in.id}, api.DidReset
-	}), nil
+	})
+	return out, d.keepWishes(ctx, picked)
 }
 
 // signal sends a signal to the targets' main processes.

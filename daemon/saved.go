@@ -55,9 +55,8 @@ func (d *Daemon) resurrect(ctx context.Context, req api.Resurrect) (api.Outcome,
 		in.start()
 		return api.Started{ID: in.id, After: s.Incarnation}, api.DidStart
 	})
-	d.store.commit()
 	d.upkeep.look()
-	return out, nil
+	return out, d.keepWishes(ctx, picked)
 }
 
 // restoreSaved adds what the snapshot has and the table lacks, at rest if it ran.

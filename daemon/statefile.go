@@ -16,6 +16,9 @@ type files struct {
 	fresh   []string            // environments that are not safe yet
 	needed  map[string][]string // the environments of the document that is being written,
 	written map[string][]string // and of the one in state.json.next
+
+	unsafe chan struct{} // room for one: something was written that isn't safe yet
+	safe   chan struct{} // closed when the goroutine that makes it safe has ended
 }
 
 // write puts a document into state.json.next.
@@ -36,7 +39,7 @@ func (s *store) write(doc document) error {
 		return err
 	}
 	select {
-	case s.unsafe <- struct{}{}:
+	case s.files.unsafe <- struct{}{}:
 	default:
 	}
 	return nil

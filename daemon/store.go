@@ -35,8 +35,6 @@ type store struct {
 	commits chan commit
 	quit    chan struct{}
 	ended   chan struct{}
-	unsafe  chan struct{} // room for one: something was written that isn't safe yet
-	safe    chan struct{} // closed when the goroutine that makes it safe has ended
 	files   files
 	trouble atomic.Pointer[trouble]
 }
@@ -70,7 +68,7 @@ func newStore(home api.Home, log func(string, ...any), build func(uint64) docume
 		home: home, build: build, entrust: entrust, log: log, told: map[string]bool{},
 		allowed: func() error { return nil },
 		wake:    make(chan struct{}, 1), commits: make(chan commit), quit: make(chan struct{}), ended: make(chan struct{}),
-		unsafe: make(chan struct{}, 1), safe: make(chan struct{}),
+		files: files{unsafe: make(chan struct{}, 1), safe: make(chan struct{})},
 	}
 }
 
@@ -85,8 +83,8 @@ func (s *store) open(sequence uint64) {
 func (s *store) close() {
 	close(s.quit)
 	<-s.ended
-	close(s.unsafe)
-	<-s.safe
+	close(s.files.unsafe)
+	<-s.files.safe
 }
 
 // changed has the present state written soon. It costs nothing: it is called on the
@@ -209,8 +207,8 @@ func (s *store) run() {
 
 // runSafe makes safe what was written.
 func (s *store) runSafe() {
-	defer close(s.safe)
-	for range s.unsafe {
+	defer close(s.files.safe)
+	for range s.files.unsafe {
 		began := time.Now()
 		if s.note(s.secure()) {
 			s.changed() // to be written and tried again
