@@ -154,13 +154,20 @@ func assemble(cfg Config) (*Daemon, error) {
 	if d.kernel, err = supervise.NewKernel(d.trust.kernelOptions()); err != nil {
 		return nil, fmt.Errorf("cannot watch processes: %v", err)
 	}
-	if d.pump, err = logs.NewPump(logs.Options{Log: d.log, Second: d.trust.second}); err != nil {
+	if d.pump, err = logs.NewPump(logs.Options{Log: d.tellOfLogs, Second: d.trust.second}); err != nil {
 		return nil, fmt.Errorf("cannot move logs: %v", err)
 	}
 	d.feed = newFeed(d.pump)
 	d.usage = newSampler()
 	d.upkeep = upkeep{newLimiter(d), newJanitor(d)}
 	return d, nil
+}
+
+// tellOfLogs prints what the pump says, and keeps it for the next daemon: whether a
+// file takes nothing decides what becomes of a line that was torn there.
+func (d *Daemon) tellOfLogs(format string, args ...any) {
+	d.log(format, args...)
+	d.store.changed()
 }
 
 // serve answers requests until closing; then the listener is closed.

@@ -100,7 +100,7 @@ func saved(in *instance) api.SavedInstance {
 
 func savedLog(s *logs.Stream) api.SavedLog {
 	st := s.Stats()
-	return api.SavedLog{Path: st.Path, Pipe: s.PipeID(), Bytes: st.Bytes, Dropped: st.Dropped, DroppedSince: st.DroppedSince, Rotations: st.Rotations}
+	return api.SavedLog{Path: st.Path, Pipe: s.PipeID(), Bytes: st.Bytes, Dropped: st.Dropped, DroppedSince: st.DroppedSince, Rotations: st.Rotations, Refused: st.Error}
 }
 
 // encode is JSON of what can always be encoded.

@@ -182,7 +182,7 @@ func (d *Daemon) reopenStreams(old legacy, heirs []*heir) error {
 }
 
 func stats(l api.SavedLog) logs.Stats {
-	return logs.Stats{Bytes: l.Bytes, Dropped: l.Dropped, DroppedSince: l.DroppedSince, Rotations: l.Rotations}
+	return logs.Stats{Bytes: l.Bytes, Dropped: l.Dropped, DroppedSince: l.DroppedSince, Rotations: l.Rotations, Error: l.Refused}
 }
 
 // revive has every instance supervised again, from where it was.

@@ -193,8 +193,9 @@ func (s *store) run() {
 			}
 		case <-due.C:
 			began := time.Now()
-			if waiting = s.write(s.present()) != nil; waiting {
-				due.Reset(saveAgain)
+			waiting = false
+			if s.write(s.present()) != nil {
+				due.Reset(saveAgain) // sooner if something changes: the keeper takes it, whatever the disk does
 				continue
 			}
 			pause = max(saveAfter, (saveShare-1)*time.Since(began))

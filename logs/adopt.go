@@ -15,7 +15,7 @@ type Adoption struct {
 	Target Target
 	Pipe   *os.File // Stream.Pipe, or what a program has as its stdout; nil: the stream gets a new pipe
 	Second *os.File // what Options.Second was last told; its bytes come before those of Pipe
-	Count  Stats    // from which Bytes, Dropped, DroppedSince and Rotations go on
+	Count  Stats    // from which Bytes, Dropped, DroppedSince and Rotations go on; Error: the file took nothing
 	Killed bool     // the daemon has not handed over: what it had in memory is missing
 }
 

@@ -144,6 +144,27 @@ func TestAdoptInALine(t *testing.T) {
 	}
 }
 
+// TestAdoptATornLine: a daemon was killed while a full disk had half a line. What
+// followed was dropped, so that half is a line; with a file that took everything
+// the other half is still to come.
+func TestAdoptATornLine(t *testing.T) {
+	t.Parallel()
+	for refused, want := range map[string]string{"no space left on device": "be\ngun again\n", "": "begun again\n"} {
+		path := filepath.Join(t.TempDir(), "a.log")
+		if err := os.WriteFile(path, []byte("be"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p, _ := startPump(t)
+		pipe, w := logPipe(t)
+		s := adopt(t, p, Adoption{Target: Target{Path: path}, Pipe: pipe, Killed: true, Count: Stats{Error: refused}})
+		write(t, w, "gun again\n")
+		flush(t, s)
+		if got := content(t, path); got != want {
+			t.Errorf("refused %q: the log has %q, want %q", refused, got, want)
+		}
+	}
+}
+
 // TestCountsGoOn from where the earlier daemon was.
 func TestCountsGoOn(t *testing.T) {
 	t.Parallel()

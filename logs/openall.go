@@ -134,8 +134,22 @@ func (p *Pump) adoptAll(all []opening) (bad int, err error) {
 			}
 			return i, err
 		}
+		o.endTorn()
 	}
 	return 0, nil
+}
+
+// endTorn ends the line that a file which took nothing was torn in: the rest of it
+// was in the killed daemon's memory, and what follows has been dropped.
+func (o *opening) endTorn() {
+	if !o.killed || o.count.Error == "" {
+		return
+	}
+	for i := range o.stream.outs {
+		if k := o.stream.outs[i].sink; k != nil {
+			k.endLine()
+		}
+	}
 }
 
 // openAllQueued opens those that are buffered. If one can't be had, all are closed.

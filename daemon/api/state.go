@@ -65,6 +65,7 @@ type SavedLog struct {
 	Dropped      int64  `json:"dropped_bytes,omitempty"`
 	DroppedSince string `json:"dropped_since,omitempty"`
 	Rotations    int    `json:"rotations,omitempty"`
+	Refused      string `json:"refused,omitempty"` // why its file takes nothing
 }
 
 // DamagedError says that a state file is there and cannot be used.
