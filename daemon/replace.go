@@ -65,21 +65,32 @@ func ask(ctx context.Context, binary *os.File) (version string, err error) {
 		return "", errors.New("it is not a program (for this machine)")
 	}
 	own := fmt.Sprintf("/proc/self/fd/%d", binary.Fd()) // the file that will run, whatever is at its path by then
-	var complaint strings.Builder
+	var answer, complaint reply
 	c := exec.CommandContext(ctx, own, HelloWord)
-	c.Env, c.Dir, c.Stderr, c.WaitDelay = []string{}, "/", &complaint, time.Second
-	answer, err := c.Output()
+	c.Env, c.Dir, c.Stdout, c.Stderr, c.WaitDelay = []string{}, "/", &answer, &complaint, time.Second
+	err = c.Run()
 	if ctx.Err() != nil {
 		return "", fmt.Errorf("it does not answer within %v", helloWait)
 	}
 	if err != nil {
-		if text := strings.TrimSpace(complaint.String()); text != "" {
+		if text := strings.TrimSpace(complaint.text.String()); text != "" {
 			line, _, _ := strings.Cut(strings.ReplaceAll(text, own, binary.Name()), "\n")
 			err = fmt.Errorf("%v: %s", err, line)
 		}
 		return "", fmt.Errorf("it does not answer as a gopm: %v", err)
 	}
-	return understand(string(answer))
+	return understand(answer.text.String())
+}
+
+// reply is what a program says, if it doesn't say too much.
+type reply struct{ text strings.Builder }
+
+func (r *reply) Write(p []byte) (int, error) {
+	const enough = 4 << 10
+	if r.text.Len()+len(p) > enough {
+		return 0, errors.New("it says too much")
+	}
+	return r.text.Write(p)
 }
 
 // understand reads the answer to HelloWord.
