@@ -30,7 +30,7 @@ func TestScenariosWithTheFloor(t *testing.T) {
 	done := map[string]bool{}
 	for _, s := range scenarios {
 		s.apps = min(s.apps, 3)
-		if done[s.id()] {
+		if done[s.id()] || s.name == "back" { // what it is compared with is gopm, too
 			continue
 		}
 		done[s.id()] = true

@@ -219,7 +219,11 @@ func alive(pid int) bool {
 		return false
 	}
 	_, rest, _ := strings.Cut(string(stat), ") ")
-	return !strings.HasPrefix(rest, "Z") && !strings.HasPrefix(rest, "X")
+	if !strings.HasPrefix(rest, "Z") && !strings.HasPrefix(rest, "X") {
+		return true
+	}
+	threads, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid)) // while others are ending, sockets and locks are still held
+	return len(threads) > 1
 }
 
 func gone(pid int) func() error {
