@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"gopm/daemon/api"
+	"gopm/daemon/keeper"
 )
 
 // HelloWord is the command by which a binary says that it can go on where another
@@ -20,11 +21,8 @@ const HelloWord = "hello"
 
 // Hello is the answer of this binary.
 func Hello(version string) string {
-	return fmt.Sprintf("gopm %s keeper %d state %d\n", version, keeperFormat, api.StateFormat)
+	return fmt.Sprintf("gopm %s keeper %s state %d\n", version, keeper.Protocol, api.StateFormat)
 }
-
-// keeperFormat is the version of the keeper's protocol.
-const keeperFormat = 2
 
 const helloWait = 5 * time.Second
 
@@ -99,9 +97,10 @@ func understand(answer string) (version string, err error) {
 	if len(words) < 6 || words[0] != "gopm" || words[2] != "keeper" || words[4] != "state" {
 		return "", errors.New("it is not a gopm that can take over from another")
 	}
-	for i, have := range map[int]int{3: keeperFormat, 5: api.StateFormat} {
-		if n, err := strconv.Atoi(words[i]); err != nil || n < have {
-			return "", fmt.Errorf("gopm %s does not know the %s format %d of this daemon", words[1], words[i-1], have)
+	for i, have := range map[int]string{3: keeper.Protocol, 5: strconv.Itoa(api.StateFormat)} {
+		own, _ := strconv.Atoi(have)
+		if its, err := strconv.Atoi(words[i]); err != nil || its < own {
+			return "", fmt.Errorf("gopm %s does not know the %s format %d of this daemon", words[1], words[i-1], own)
 		}
 	}
 	return words[1], nil

@@ -31,7 +31,9 @@ import (
 //	2 collected PID STATUS         as wait4 gave it; -: not a child of the keeper's that has ended
 //
 // FILES with a + means one descriptor more: a memfd with a note too long for a packet.
-const protocolVersion = "2"
+//
+// Protocol is the version of all that.
+const Protocol = "2"
 
 type verb string
 
@@ -78,7 +80,7 @@ type message struct {
 // encode is the packet of a message, without its descriptors.
 func (m message) encode() []byte {
 	b := make([]byte, 0, 96+len(m.key)+len(m.note))
-	b = append(b, protocolVersion+" "...)
+	b = append(b, Protocol+" "...)
 	b = append(b, m.verb...)
 	switch m.verb {
 	case verbPut, verbEntry:
@@ -114,8 +116,8 @@ func (m message) encode() []byte {
 func decode(packet []byte, files []int, cut bool) (message, error) {
 	head, note, found := bytes.Cut(packet, []byte("\n"))
 	words := strings.Split(string(head), " ")
-	if words[0] != protocolVersion {
-		return message{}, fmt.Errorf("cannot read message %.40q: version %.10q, want %s", head, words[0], protocolVersion)
+	if words[0] != Protocol {
+		return message{}, fmt.Errorf("cannot read message %.40q: version %.10q, want %s", head, words[0], Protocol)
 	}
 	m := message{note: note, files: files, cut: cut}
 	if len(m.note) == 0 {
