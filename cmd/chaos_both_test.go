@@ -2,8 +2,10 @@ package cmd_test
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Keeper and daemon killed in the same instant: the apps go on, and the next gopm
@@ -170,4 +172,53 @@ func TestBothDeadAndAnAppToo(t *testing.T) {
 	if _, err := g.cutRuns("dies", false, 1); err != nil { // what was in its pipe went with it
 		t.Error(err)
 	}
+}
+
+// Both die right after the list was kept, with some programs started and others not
+// yet: what was ordered is done by the next gopm, and meanwhile what lives is listed.
+func TestBothDeadWhileManyAreStarted(t *testing.T) {
+	g := newGopm(t)
+	const apps = 30
+	var all []string
+	for i := range apps {
+		all = append(all, fmt.Sprintf(`"name": "a%d"`, i))
+	}
+	g.eco("eco.json", all...)
+	done := make(chan result)
+	cmd := g.command("start", "eco.json")
+	go func() { // ends with the command; waited for below
+		r, err := g.finish(cmd)
+		if err != nil {
+			t.Error(err)
+		}
+		done <- r
+	}()
+	kept := func() bool {
+		_, err := os.Stat(g.home + "/state.json")
+		_, nextErr := os.Stat(g.home + "/state.json.next")
+		return err == nil || nextErr == nil
+	}
+	for deadline := time.Now().Add(soon); !kept() && time.Now().Before(deadline); {
+	}
+	g.strikeTwo(g.keeperNow(), g.daemonNow())
+	<-done
+	eventually(t, soon, func() error {
+		alive := 0
+		for _, p := range belongingTo(g.home) {
+			if strings.HasPrefix(p.cmdline, "sleep ") {
+				alive++
+			}
+		}
+		if says := g.try("ls").err; alive > 0 && !strings.Contains(says, fmt.Sprintf("daemon not running, %d app", alive)) {
+			return fmt.Errorf("%d programs run, ls says: %s", alive, says)
+		}
+		return nil
+	})
+	g.run("resurrect")
+	eventually(t, soon, func() error {
+		if n := strings.Count(g.run("jlist"), `"status":"online"`); n != apps {
+			return fmt.Errorf("%d apps are online, want %d", n, apps)
+		}
+		return nil
+	})
 }

@@ -99,6 +99,8 @@ func (c *cli) await(ctx context.Context, watched map[int]*waiting, limit time.Du
 	case ctx.Err() != nil:
 		c.warn("not waiting any longer; the apps go on")
 		return ctx.Err()
+	case errors.Is(err, api.ErrStreamEnded):
+		return fmt.Errorf("%w before all apps were up; gopm ls says what runs", err)
 	}
 	return err
 }

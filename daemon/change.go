@@ -65,8 +65,9 @@ func (d *Daemon) converge(req api.Apply) (out api.Outcome, err error) {
 	}
 	for _, st := range stages {
 		d.publish(st)
+		st.order()
 	}
-	d.store.commit() // from here on no death of ours makes anybody forget what is started
+	d.store.commit() // from here on no death of ours makes anybody forget what is started, or was to be
 	for _, st := range stages {
 		out.Apps = append(out.Apps, d.carryOut(st))
 	}
@@ -107,6 +108,15 @@ func (d *Daemon) publish(st stage) {
 		d.configure(st.ready, in)
 	}
 	d.put(d.table.Load().with(st.app), st.app)
+}
+
+// order notes which instances carryOut is going to start.
+func (st stage) order() {
+	for _, in := range st.app.instances {
+		if s := in.proc.Snapshot(); st.did != api.IsNotStarted && isDown(s) {
+			in.ordered.Store(s.Incarnation + 1)
+		}
+	}
 }
 
 // carryOut does what was decided for one app.

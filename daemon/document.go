@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"gopm/daemon/api"
+	"gopm/daemon/supervise"
 	"gopm/logs"
 )
 
@@ -90,6 +91,9 @@ func appendInstances(text []byte, a *app) []byte {
 // saved is an instance as it is kept.
 func saved(in *instance) api.SavedInstance {
 	m := in.proc.Machine()
+	if a := in.app.Load(); a != nil && m.Inc < in.ordered.Load() { // as if it knew already
+		m, _ = supervise.Step(m, a.policy, supervise.Event{Kind: supervise.EvStart, At: time.Now()})
+	}
 	s := m.Snapshot()
 	return api.SavedInstance{
 		ID: in.id, Index: in.index, Want: s.Want || in.restedBy() != "", Rested: in.restedBy(),

@@ -80,6 +80,7 @@ func (in *instance) start() {
 
 func (in *instance) stop() {
 	in.rested.Store(nil)
+	in.ordered.Store(0)
 	in.proc.Stop()
 }
 

@@ -42,6 +42,7 @@ type instance struct {
 	before   atomic.Pointer[marks]  // and that of the run before it
 	pidFile  atomic.Pointer[string] // never nil; "" = none
 	rested   atomic.Pointer[string] // why it is down though it should run; nil: it is not
+	ordered  atomic.Uint64          // the incarnation that is about to be started; 0, or one that there was: none
 	trusted  *keeper.Link           // the keeper that has its pipes; the actor's own
 	app      atomic.Pointer[app]    // the version in the table; nil: not there, or deleted
 }
