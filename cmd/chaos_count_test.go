@@ -14,7 +14,9 @@ import (
 )
 
 // countLines reads lines "TAG RUN NUMBER ..." from a stream's files, the oldest
-// first, and says how many there are of each run. Any other line, order or number is an error.
+// first, and says how many there are of each run. Any other line, order or number is an
+// error, but for the last line of a run: a program that is killed while it writes can
+// leave the beginning of one, and its successor goes on there.
 func countLines(files []string, tag string, runs int) ([]int, error) {
 	c := counter{tag: tag, got: make([]int, runs)}
 	for _, path := range files {
@@ -43,14 +45,42 @@ func (c *counter) file(path string) error {
 		if err == io.EOF && len(line) == 0 {
 			return nil
 		}
+		line, err = c.dropTorn(line, err)
+		if len(line) == 0 {
+			continue
+		}
 		run, n, ok := parseLine(line, c.tag)
-		if !ok || err != nil || run < c.last || run >= len(c.got) || n != c.got[run] {
+		glued := bytes.Count(line, []byte(c.tag+" ")) > 1
+		if !ok || glued || err != nil || run < c.last || run >= len(c.got) || n != c.got[run] {
 			return fmt.Errorf("%s:%d: %.80q (%v) after run %d, line %d; there are %d runs",
 				filepath.Base(path), number, line, err, c.last, c.got[c.last]-1, len(c.got))
 		}
 		c.got[run]++
 		c.last = run
 	}
+}
+
+// dropTorn takes away what a killed run has left of a line, before the first line of a
+// later run or at the very end.
+func (c *counter) dropTorn(line []byte, end error) ([]byte, error) {
+	next := fmt.Sprintf("%s %d %09d ", c.tag, c.last, c.got[c.last])
+	torn := line
+	if i := bytes.LastIndex(line, []byte(c.tag+" ")); i > 0 {
+		run, n, ok := parseLine(line[i:], c.tag)
+		if !ok || run <= c.last || n != 0 {
+			return line, end
+		}
+		torn = line[:i]
+	} else if end == nil {
+		return line, end
+	}
+	if m := min(len(torn), len(next)); string(torn[:m]) != next[:m] {
+		return line, end
+	}
+	if line = line[len(torn):]; len(line) == 0 {
+		end = nil
+	}
+	return line, end
 }
 
 func parseLine(line []byte, tag string) (run, n int, ok bool) {
@@ -99,9 +129,14 @@ func TestCountLines(t *testing.T) {
 	if got, err := countLines(good, "a", 3); err != nil || fmt.Sprint(got) != "[3 0 1]" {
 		t.Error(got, err)
 	}
+	torn := []string{write("3", "a 0 000000000 x\na 0 0000a 1 000000000 \n"), write("4", "a 1 000000001 xa 2 000000000 y\na 2 00000")}
+	if got, err := countLines(torn, "a", 3); err != nil || fmt.Sprint(got) != "[1 1 1]" {
+		t.Error(got, err)
+	}
 	for name, text := range map[string]string{
+		"torn by nobody": "a 0 000000000 \na 0 00000a 0 000000001 \n", "glued": "a 0 000000000 a 0 000000001 \n", "gap in the torn": "a 0 000000000 \na 0 000000003a 1 000000000 \n",
 		"gap": "a 0 0 \na 0 2 \n", "twice": "a 0 0 \na 0 0 \n", "back": "a 1 0 \na 0 0 \n",
-		"torn": "a 0 0 \na 0", "torn late": "a 0 0 x", "foreign": "b 0 0 \n", "run of nobody": "a 3 0 \n",
+		"foreign": "b 0 0 \n", "run of nobody": "a 3 0 \n",
 	} {
 		if got, err := countLines([]string{write("bad", text)}, "a", 3); err == nil {
 			t.Errorf("%s: %v", name, got)

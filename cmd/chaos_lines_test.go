@@ -45,8 +45,8 @@ func TestChaosLines(t *testing.T) {
 	follower := g.followLines("rotated")
 	slowest := g.killDaemons(plan)
 	follower.end()
-	if slowest > time.Second {
-		t.Errorf("gopm jlist took %v after a kill, want at most 1s", slowest)
+	if usual := g.slowestList(20); slowest > max(time.Second, 5*usual) {
+		t.Errorf("gopm jlist took %v after a kill, want at most 1s (without one %v)", slowest, usual)
 	}
 	for _, e := range g.list() {
 		if e.Env.Restarts != 0 || e.Env.Status != "online" {
@@ -152,6 +152,17 @@ func (f *lineFollower) end() {
 		return nil
 	})
 	f.g.Logf("gopm logs showed the lines %d to %d", first, next-1)
+}
+
+// slowestList is the longest of some lists, on a machine that may be busy.
+func (g *gopm) slowestList(times int) (slowest time.Duration) {
+	g.Helper()
+	for range times {
+		began := time.Now()
+		g.list()
+		slowest = max(slowest, time.Since(began))
+	}
+	return slowest
 }
 
 // killDaemons kills one daemon after the other; each next one must know the same

@@ -65,6 +65,8 @@ type chaos struct {
 	blame   []string       // apps that something is wrong with
 	killed  map[string]int // runs of apps, by us
 	asked   map[string]int // commands that end a run, which may not have noted yet that it began
+	hurt    map[string]time.Time // when an app was last made to end
+	unsaid  map[string]int       // ends so shortly before the death of both that the disk may not know of them
 }
 
 func (c *chaos) note(format string, args ...any) {
@@ -76,7 +78,8 @@ func TestChaos(t *testing.T) {
 	span := spanOf(t, chaosSwitch, 15*time.Second)
 	port := freePort(t)
 	roles, victims := chaosCast(port)
-	c := &chaos{gopm: g, victims: victims, began: time.Now(), killed: map[string]int{}, asked: map[string]int{}}
+	c := &chaos{gopm: g, victims: victims, began: time.Now(), killed: map[string]int{}, asked: map[string]int{},
+		hurt: map[string]time.Time{}, unsaid: map[string]int{}}
 	t.Cleanup(c.explain)
 	g.run("start", g.castFile(roles...), "--no-wait")
 	load := newLoad(t, port)
@@ -128,6 +131,7 @@ func (c *chaos) do(f fault) {
 		if runs := c.starts(name); len(runs) > 0 && slices.Contains(c.actorsNow()[name], runs[len(runs)-1].pid) {
 			strike(runs[len(runs)-1].pid)
 			c.killed[name]++
+			c.hurt[name] = time.Now()
 			c.note("%v %s, pid %d", f.deed, name, runs[len(runs)-1].pid)
 		}
 	case killClient:
@@ -179,6 +183,11 @@ func (c *chaos) keeper() int {
 func (c *chaos) resurrect() {
 	c.Helper()
 	c.nobody++
+	for name, at := range c.hurt {
+		if time.Since(at) < time.Second {
+			c.unsaid[name]++
+		}
+	}
 	if r := c.try("resurrect"); r.code != 0 {
 		c.Errorf("resurrect: %v", r)
 	}
@@ -188,6 +197,7 @@ func (c *chaos) killClient(line string, after time.Duration) {
 	c.Helper()
 	if name, is := strings.CutPrefix(line, "restart "); is {
 		c.asked[name]++
+		c.hurt[name] = time.Now()
 	}
 	cmd := c.command(strings.Fields(line)...)
 	must(c.T, cmd.Start())
@@ -245,7 +255,7 @@ func (c *chaos) account(roles []role) {
 	all := c.list()
 	for _, e := range all {
 		runs := len(c.starts(e.Name))
-		unseen := 0 // runs that began and ended between the last word on disk and the death of both
+		unseen := c.unsaid[e.Name] // runs that began and ended between the last word on disk and the death of both
 		if slices.Contains(diers, e.Name) {
 			unseen = c.nobody
 		}
