@@ -59,12 +59,12 @@ type chaos struct {
 	victims []string
 	began   time.Time
 	diary   []string
-	alone   time.Time      // when the daemon's keeper was killed last
-	lives   int            // daemons killed
-	nobody  int            // how often neither keeper nor daemon was there
-	blame   []string       // apps that something is wrong with
-	killed  map[string]int // runs of apps, by us
-	asked   map[string]int // commands that end a run, which may not have noted yet that it began
+	alone   time.Time            // when the daemon's keeper was killed last
+	lives   int                  // daemons killed
+	nobody  int                  // how often neither keeper nor daemon was there
+	blame   []string             // apps that something is wrong with
+	killed  map[string]int       // runs of apps, by us
+	asked   map[string]int       // commands that end a run, which may not have noted yet that it began
 	hurt    map[string]time.Time // when an app was last made to end
 	unsaid  map[string]int       // ends so shortly before the death of both that the disk may not know of them
 }
