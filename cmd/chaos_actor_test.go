@@ -34,10 +34,14 @@ type role struct {
 	fields string // of the app, beside name, script and args
 }
 
-// cast starts an app for each role.
+// cast starts an app for each role, and waits until each has begun its account: to be
+// online is only to have lived for min_uptime, which a busy machine may need for an exec.
 func (g *gopm) cast(roles ...role) {
 	g.Helper()
 	g.run("start", g.castFile(roles...))
+	for _, r := range roles {
+		g.awaitStarts(r.name, 1)
+	}
 }
 
 // castFile writes the ecosystem file of the roles.

@@ -120,6 +120,8 @@ func TestBothDeadFirstCommand(t *testing.T) {
 // afterFirst compares what runs after a command with what is meant to.
 func (g *gopm) afterFirst(command string, pids map[string]int, runsOfA, runsOfB int) {
 	g.Helper()
+	g.awaitStarts("a", runsOfA) // a successor may be online before it has begun its account
+	g.awaitStarts("b", runsOfB)
 	if a, b := len(g.starts("a")), len(g.starts("b")); a != runsOfA || b != runsOfB {
 		g.Errorf("a ran %d times and b %d, want %d and %d", a, b, runsOfA, runsOfB)
 	}

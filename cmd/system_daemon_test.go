@@ -142,9 +142,10 @@ func TestTenCommandsStartOneDaemon(t *testing.T) {
 
 func TestKillStopsInOrderAndLeavesNothing(t *testing.T) {
 	g := newGopm(t)
-	g.script("run", `trap 'echo bye; exit 0' TERM; setsid sleep 1000 & while :; do sleep 0.02; done`)
+	g.script("run", `trap 'echo bye; exit 0' TERM; setsid sleep 1000 & echo up; while :; do sleep 0.02; done`)
 	g.run("start", "./run", "--min-uptime", "100ms")
 	out := g.app("run").Env.Out
+	g.fileSays(out, "up") // else the signal may come before the trap
 	contains(t, "kill", g.run("kill"), "run", "daemon stopped")
 	if left := belongingTo(g.home); len(left) != 0 {
 		t.Errorf("left: %v", left)

@@ -100,14 +100,21 @@ func TestTheEnvironmentOutlivesTheDaemon(t *testing.T) {
 	g.eco("eco.json", `"name": "a"`)
 	g.script("run", `echo "$SECRET" >> $name.env; exec sleep 1000`)
 	g.env = append(g.env, "SECRET=of the first shell")
+	runs := 0
+	another := func() { // waits for the program to have said it: online is only to have lived for a moment
+		runs++
+		g.fileSays(g.dir+"/a.env", strings.Repeat("of the first shell\n", runs))
+	}
 	g.run("start", "eco.json")
+	another()
 	g.env[len(g.env)-1] = "SECRET=of another"
 	daemon, _ := g.daemon()
 	g.killHard(daemon)
 	g.run("restart", "a")
+	another()
 	g.run("kill")
 	g.run("resurrect")
-	g.fileSays(g.dir+"/a.env", "of the first shell\nof the first shell\nof the first shell\n")
+	another()
 	for _, dir := range []string{g.home, filepath.Join(g.home, "env")} {
 		names, err := os.ReadDir(dir)
 		must(t, err)

@@ -101,8 +101,9 @@ func TestStubbornAppIsKilled(t *testing.T) {
 	g := newGopm(t)
 	g.script("run", `trap '' TERM INT HUP; echo $$; while :; do sleep 0.05; done`)
 	g.run("start", "./run", "--kill-timeout", "300ms", "--min-uptime", "100ms")
-	pid := g.app("run").Pid
-	began := time.Now()
+	e := g.app("run")
+	g.fileSays(e.Env.Out, fmt.Sprintln(e.Pid)) // else the signal may come before the trap
+	pid, began := e.Pid, time.Now()
 	g.run("stop", "run")
 	if took := time.Since(began); took < 280*time.Millisecond || took > 3*time.Second {
 		t.Errorf("stop took %v", took)
@@ -117,12 +118,14 @@ func TestStubbornAppIsKilled(t *testing.T) {
 
 func TestKillSignal(t *testing.T) {
 	g := newGopm(t)
-	g.script("run", `for s in INT TERM QUIT; do trap "echo got $s; exit 0" $s; done; while :; do sleep 0.02; done`)
+	g.script("run", `for s in INT TERM QUIT; do trap "echo got $s; exit 0" $s; done; echo up; while :; do sleep 0.02; done`)
 	g.file("app.js", `process.on('SIGINT', () => { console.log('got INT'); process.exit(0) }); setInterval(() => {}, 1e6); console.log('up')`)
 	g.run("start", "./run", "--min-uptime", "100ms", "--name", "plain")
 	g.run("start", "./run", "--min-uptime", "100ms", "--name", "quit", "--kill-signal", "SIGQUIT")
 	g.run("start", "app.js", "--name", "node")
-	g.fileSays(g.app("node").Env.Out, "up")
+	for _, name := range []string{"plain", "quit", "node"} {
+		g.fileSays(g.app(name).Env.Out, "up") // else the signal may come before the trap
+	}
 	g.run("stop", "all")
 	for name, want := range map[string]string{"plain": "got TERM", "quit": "got QUIT", "node": "got INT"} {
 		g.fileSays(g.app(name).Env.Out, want)

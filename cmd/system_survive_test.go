@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -85,26 +86,38 @@ func TestStartWaitsWhileTheDaemonDies(t *testing.T) {
 		code   int
 		says   string
 	}{{"./slow", 0, "online"}, {"./bad", 1, "sorry"}} {
-		done := make(chan result)
-		cmd := g.command("start", tt.script, "--min-uptime", "2s")
-		go func() { // ends with the command; waited for below
-			r, err := g.finish(cmd)
-			if err != nil {
-				t.Error(err)
-			}
-			done <- r
-		}()
-		eventually(t, soon, func() error {
-			if text := fmt.Sprint(g.list()); !strings.Contains(text, "|"+strings.TrimPrefix(tt.script, "./")+" ") {
-				return fmt.Errorf("not yet launched: %s", text)
-			}
-			return nil
-		})
-		g.killDaemon()
-		if r := <-done; r.code != tt.code || !strings.Contains(r.out+r.err, tt.says) {
+		r := g.startAndKillDaemon(tt.script)
+		for strings.Contains(r.err, "before it answered") { // the order itself: this is about the wait after it
+			g.run("delete", strings.TrimPrefix(tt.script, "./"))
+			r = g.startAndKillDaemon(tt.script)
+		}
+		if r.code != tt.code || !strings.Contains(r.out+r.err, tt.says) {
 			t.Errorf("%s: %v", tt.script, r)
 		}
 	}
+}
+
+// startAndKillDaemon starts an app, and kills the daemon once it is launched.
+func (g *gopm) startAndKillDaemon(script string) result {
+	g.Helper()
+	done := make(chan result)
+	cmd := g.command("start", script, "--min-uptime", "2s", "--wait", "20s")
+	go func() { // ends with the command; waited for below
+		r, err := g.finish(cmd)
+		if err != nil {
+			g.Error(err)
+		}
+		done <- r
+	}()
+	eventually(g.T, soon, func() error {
+		all := g.list()
+		if !slices.ContainsFunc(all, func(e entry) bool { return e.Name == strings.TrimPrefix(script, "./") && e.Pid != 0 }) {
+			return fmt.Errorf("not yet launched: %v", all)
+		}
+		return nil
+	})
+	g.killDaemon()
+	return <-done
 }
 
 // What a program wrote before it failed is told apart from its earlier runs by the
