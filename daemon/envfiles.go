@@ -68,7 +68,7 @@ func (s *store) syncEnvs() error {
 	s.files.fresh = nil
 	s.files.mu.Unlock()
 	for _, name := range fresh {
-		if _, err := syncFile(filepath.Join(s.home.Env(), name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if _, err := s.files.sync(filepath.Join(s.home.Env(), name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}

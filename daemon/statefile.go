@@ -19,6 +19,7 @@ type files struct {
 
 	unsafe chan struct{} // room for one: something was written that isn't safe yet
 	safe   chan struct{} // closed when the goroutine that makes it safe has ended
+	sync   func(path string) (os.FileInfo, error)
 }
 
 // write puts a document into state.json.next.
@@ -45,23 +46,49 @@ func (s *store) write(doc document) error {
 	return nil
 }
 
-// secure makes what was written last safe from a power cut. If a newer file has come
-// meanwhile, that is waited for with the lock held, or it might go on like this for ever.
+// secure makes what was written last safe from a power cut. The disk is waited for under
+// a second name: a newer file may come meanwhile, and whoever writes one doesn't wait.
 func (s *store) secure() error {
 	if err := s.syncEnvs(); err != nil {
 		return err
 	}
-	synced, err := syncFile(s.home.NextState())
+	second := s.home.State() + ".safe"
+	_ = os.Remove(second) // of a daemon that was killed
+	err := os.Link(s.home.NextState(), second)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // it is state.json already
 	}
+	if err != nil {
+		return s.secureInPlace()
+	}
+	defer os.Remove(second) // else it is state.json
+	synced, err := s.files.sync(second)
+	if err != nil {
+		return err
+	}
+	s.files.mu.Lock()
+	defer s.files.mu.Unlock()
+	if err := os.Rename(second, s.home.State()); err != nil {
+		return err
+	}
+	if now, err := os.Lstat(s.home.NextState()); err == nil && os.SameFile(now, synced) {
+		os.Remove(s.home.NextState()) // if it stays, it is the same
+		s.sweepEnvs()
+	}
+	return nil
+}
+
+// secureInPlace is for a file system without second names. If a newer file has come
+// meanwhile, that is waited for with the lock held, or it might go on like this for ever.
+func (s *store) secureInPlace() error {
+	synced, err := s.files.sync(s.home.NextState())
 	if err != nil {
 		return err
 	}
 	s.files.mu.Lock()
 	defer s.files.mu.Unlock()
 	if now, err := os.Lstat(s.home.NextState()); err == nil && !os.SameFile(now, synced) {
-		if _, err := syncFile(s.home.NextState()); err != nil {
+		if _, err := s.files.sync(s.home.NextState()); err != nil {
 			return err
 		}
 	}

@@ -179,6 +179,71 @@ func TestStoreOnAFullDisk(t *testing.T) {
 	}
 }
 
+// A disk that takes its time to make one document safe holds up nobody who writes the next.
+func TestStoreOnASlowDisk(t *testing.T) {
+	t.Parallel()
+	home := api.Home{Dir: filepath.Join(t.TempDir(), "h")}
+	if err := home.Prepare(); err != nil {
+		t.Fatal(err)
+	}
+	n := &notebook{told: map[string]string{}, envs: map[string][]string{}}
+	s := newStore(home, n.log, n.document, n.entrust)
+	begun, over := make(chan struct{}, 10), make(chan struct{})
+	s.files.sync = func(path string) (os.FileInfo, error) {
+		begun <- struct{}{}
+		<-over
+		return syncFile(path)
+	}
+	s.open(7)
+	for _, text := range []string{"first", "second", "third"} {
+		n.write(text)
+		s.changed()
+		until(t, text, func() bool { st, err := home.LoadState(); return err == nil && st.Version == text })
+		switch text {
+		case "first":
+			<-begun
+		case "second":
+			over <- struct{}{} // the first is safe; on to what has come meanwhile
+			<-begun
+		}
+	}
+	if st, err := api.ReadState(home.State()); err == nil && st.Version != "first" {
+		t.Errorf("state.json was replaced before its disk had answered: %+v", st)
+	}
+	close(over)
+	until(t, "state.json", func() bool { st, err := api.ReadState(home.State()); return err == nil && st.Version == "third" })
+	s.close()
+	names, _ := filepath.Glob(home.State() + "*")
+	if len(names) != 1 {
+		t.Errorf("left: %v", names)
+	}
+}
+
+// To wait is not to work: a writer that had to wait for long goes on at once.
+func TestStoreAfterALongWait(t *testing.T) {
+	t.Parallel()
+	home := api.Home{Dir: filepath.Join(t.TempDir(), "h")}
+	s, n := openStore(t, home)
+	defer s.close()
+	has := func(text string) func() bool {
+		return func() bool { st, err := home.LoadState(); return err == nil && st.Version == text }
+	}
+	n.write("waited")
+	n.mu.Lock() // who writes the document waits, as on a busy machine
+	s.changed()
+	const wait = time.Second
+	<-time.After(wait)
+	n.mu.Unlock()
+	until(t, "the first", has("waited"))
+	n.write("next")
+	s.changed()
+	began := time.Now()
+	until(t, "the change", has("next"))
+	if took := time.Since(began); took > (saveShare-1)*wait/2 {
+		t.Errorf("written after %v", took)
+	}
+}
+
 // A document is replaced, never half written over, whatever is in the way.
 func TestReplaceLeavesNoTrace(t *testing.T) {
 	t.Parallel()
