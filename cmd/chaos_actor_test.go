@@ -135,7 +135,8 @@ func (g *gopm) complete(name string, stderr bool, batch int) error {
 }
 
 // cutRuns does the same, and names the runs whose last lines are missing. Those of a
-// program that ends while neither keeper nor daemon is there go with its pipe.
+// program that ends while neither keeper nor daemon is there go with its pipe: in one
+// piece, the end of a run and, if that had just ended, the whole of the next one.
 func (g *gopm) cutRuns(name string, stderr bool, batch int) (cut []string, err error) {
 	if torn, err := os.ReadFile(g.dir + "/account/" + name + ".torn"); err == nil {
 		return nil, fmt.Errorf("%s could not write: %s", name, torn)
@@ -149,6 +150,7 @@ func (g *gopm) cutRuns(name string, stderr bool, batch int) (cut []string, err e
 	if err != nil {
 		return nil, err
 	}
+	last := -2 // run that was cut
 	for run := range runs {
 		want, onErr := g.wrote(name, run)
 		if stderr {
@@ -158,7 +160,13 @@ func (g *gopm) cutRuns(name string, stderr bool, batch int) (cut []string, err e
 		case more > batch:
 			return nil, fmt.Errorf("%s: run %d wrote %d lines and %d are in the files", tag, run, want, got[run])
 		case more < 0:
-			cut = append(cut, fmt.Sprintf("%s: run %d wrote %d lines and only %d are in the files", tag, run, want, got[run]))
+			text := fmt.Sprintf("%s: run %d wrote %d lines and only %d are in the files", tag, run, want, got[run])
+			if last == run-1 && got[run] == 0 {
+				cut[len(cut)-1] += ", " + text
+			} else {
+				cut = append(cut, text)
+			}
+			last = run
 		}
 	}
 	return cut, nil

@@ -67,6 +67,7 @@ type chaos struct {
 	asked   map[string]int       // commands that end a run, which may not have noted yet that it began
 	hurt    map[string]time.Time // when an app was last made to end
 	unsaid  map[string]int       // ends so shortly before the death of both that the disk may not know of them
+	unseen  map[string]int       // runs of diers that nobody counts any more
 }
 
 func (c *chaos) note(format string, args ...any) {
@@ -79,7 +80,7 @@ func TestChaos(t *testing.T) {
 	port := freePort(t)
 	roles, victims := chaosCast(port)
 	c := &chaos{gopm: g, victims: victims, began: time.Now(), killed: map[string]int{}, asked: map[string]int{},
-		hurt: map[string]time.Time{}, unsaid: map[string]int{}}
+		hurt: map[string]time.Time{}, unsaid: map[string]int{}, unseen: map[string]int{}}
 	t.Cleanup(c.explain)
 	g.run("start", g.castFile(roles...), "--no-wait")
 	load := newLoad(t, port)
@@ -188,8 +189,42 @@ func (c *chaos) resurrect() {
 			c.unsaid[name]++
 		}
 	}
+	c.compareWithDisk()
 	if r := c.try("resurrect"); r.code != 0 {
 		c.Errorf("resurrect: %v", r)
+	}
+}
+
+// staleState is how old the state on disk may be on a busy machine.
+const staleState = 2 * time.Second
+
+// compareWithDisk looks, while neither keeper nor daemon is there, which runs of diers the
+// state on disk does not have: those that have begun just before, and will never be counted.
+func (c *chaos) compareWithDisk() {
+	c.Helper()
+	state, err := api.Home{Dir: c.home}.LoadState()
+	must(c.T, err)
+	for _, a := range state.Apps {
+		name := a.Spec.Name
+		if !slices.Contains(diers, name) {
+			continue
+		}
+		eventually(c.T, soon, func() error { // who was just being started
+			for _, pid := range c.actorsNow()[name] {
+				if !slices.ContainsFunc(c.starts(name), func(b begun) bool { return b.pid == pid }) {
+					return fmt.Errorf("%s, pid %d, has not begun its account", name, pid)
+				}
+			}
+			return nil
+		})
+		runs := c.starts(name)
+		unseen := len(runs) - 1 - a.Instances[0].Process.Restarts
+		if late := unseen - c.unseen[name]; late > 1 {
+			if age := runs[len(runs)-1].at.Sub(runs[len(runs)-late].at); age > staleState {
+				c.wrong(name, "%s: the state on disk lacks the last %d runs, of %v", name, late, age)
+			}
+		}
+		c.unseen[name] = max(unseen, 0)
 	}
 }
 
@@ -236,7 +271,10 @@ func (c *chaos) settle(roles []role) {
 			case "loop":
 				continue
 			}
-			pids := running[e.Name]
+			pids, runs := running[e.Name], c.starts(e.Name)
+			if want == "online" && (len(runs) == 0 || runs[len(runs)-1].pid != e.Pid) {
+				return fmt.Errorf("%v has not begun its account", e)
+			}
 			if e.Env.Status != want || want == "online" && (len(pids) != 1 || pids[0] != e.Pid) || want == "stopped" && len(pids) > 0 {
 				return fmt.Errorf("want it %s: %v; there run %v", want, e, pids)
 			}
@@ -252,12 +290,13 @@ func (c *chaos) settle(roles []role) {
 func (c *chaos) account(roles []role) {
 	c.Helper()
 	c.run("stop", "loop")
+	c.asked["loop"]++
 	all := c.list()
 	for _, e := range all {
 		runs := len(c.starts(e.Name))
 		unseen := c.unsaid[e.Name] // runs that began and ended between the last word on disk and the death of both
 		if slices.Contains(diers, e.Name) {
-			unseen = c.nobody
+			unseen = max(c.nobody, c.unseen[e.Name])
 		}
 		if more := e.Env.Restarts + 1 - runs; more < -unseen || more > c.asked[e.Name] {
 			c.wrong(e.Name, "%v: it ran %d times", e, runs)
