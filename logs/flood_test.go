@@ -117,7 +117,8 @@ func TestBasinOnlyInAFlood(t *testing.T) {
 // TestManyFloods: each takes its turn.
 func TestManyFloods(t *testing.T) {
 	t.Parallel()
-	const streams, each = 10, 40_000
+	const streams = 10
+	each := scaled(40_000)
 	dir := t.TempDir()
 	p, _ := startPump(t)
 	done := make(chan int, streams)
@@ -194,7 +195,7 @@ func TestMarkInAFlood(t *testing.T) {
 	t.Parallel()
 	p, _ := startPump(t)
 	s, w := openStream(t, p, Target{Path: filepath.Join(t.TempDir(), "a.log"), Rotation: Rotation{MaxSize: 4 << 20}})
-	for i := range 20 {
+	for i := range scaled(20) {
 		if n := floodLines(w, 20_000, nil); n < 0 {
 			t.Fatal("writing failed")
 		}

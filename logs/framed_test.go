@@ -157,7 +157,8 @@ func TestTwoStreamsOfOneFileWithFormats(t *testing.T) {
 // TestFormattedFlood: a real process, rotated, complete and in order.
 func TestFormattedFlood(t *testing.T) {
 	t.Parallel()
-	const lines, maxSize = 200_000, 3 << 20
+	const maxSize = 3 << 20
+	lines := scaled(200_000)
 	path := filepath.Join(t.TempDir(), "a.log")
 	p, _ := startPump(t)
 	s, _ := openStream(t, p, Target{Path: path, Rotation: Rotation{MaxSize: maxSize}, Format: Format{Layout: stampLayout}})

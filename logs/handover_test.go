@@ -68,16 +68,16 @@ func everyMode(dir string) (targets []Target, all []logged) {
 	return targets, all
 }
 
-// TestHandOver: forty daemons follow one another while programs write in every
+// TestHandOver: many daemons follow one another while programs write in every
 // mode. Each line is in its files exactly once, or, where a program was faster than
 // a queue, counted as dropped.
 func TestHandOver(t *testing.T) {
 	t.Parallel()
 	targets, logs := everyMode(t.TempDir())
 	e := newEstate(t, targets)
-	times, lines := 40, 8000
-	if raceEnabled || testing.Short() {
-		lines = 3000
+	times, lines := scaled(40), scaled(8000)
+	if testing.Short() {
+		lines = min(lines, 3000)
 	}
 	sources, wait := e.begin(t, 1, slices.Repeat([]int{lines}, len(targets)))
 	r := rand.New(rand.NewPCG(1, 2))

@@ -53,6 +53,18 @@ func TestMain(m *testing.M) {
 	}
 }
 
+// longForm is LOGS_TEST_LONG: heavy tests do all they can.
+var longForm = os.Getenv("LOGS_TEST_LONG") != ""
+
+// scaled is how much of n a heavy test does: under the race detector, which makes
+// everything some ten times slower, a quarter.
+func scaled(n int) int {
+	if raceEnabled && !longForm {
+		return n / 4
+	}
+	return n
+}
+
 const lineLength = 100
 
 var filling = strings.Repeat("x", lineLength-10)

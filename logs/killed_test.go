@@ -2,7 +2,6 @@ package logs
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -11,7 +10,7 @@ import (
 )
 
 // kills is how often who moves the bytes is killed.
-const kills = 40
+var kills = scaled(40)
 
 // killAll kills heir after heir while programs write. It returns how often that
 // has left bytes between pipe and file.
@@ -44,16 +43,18 @@ func (e *estate) killAll(t *testing.T, lines []int) (between int) {
 	return between
 }
 
-// TestKilled: forty daemons are killed at any instant while programs write, some as
+// TestKilled: many daemons are killed at any instant while programs write, some as
 // fast as they can, with rotation and compression. What isn't changed on its way is
 // in the files exactly once.
 func TestKilled(t *testing.T) {
 	t.Parallel()
 	lines := []int{30_000, 30_000, 30_000, 600_000, 30_000} // one is a flood
 	switch {
-	case os.Getenv("LOGS_TEST_LONG") != "":
+	case longForm:
 		lines = []int{200_000, 200_000, 200_000, 1_200_000, 200_000}
-	case raceEnabled || testing.Short():
+	case raceEnabled:
+		lines = []int{2000, 2000, 2000, 50_000, 2000}
+	case testing.Short():
 		lines = []int{5000, 5000, 5000, 100_000, 5000}
 	}
 	dir := t.TempDir()
@@ -86,9 +87,11 @@ func TestKilledFraming(t *testing.T) {
 	t.Parallel()
 	lines := 8000
 	switch {
-	case os.Getenv("LOGS_TEST_LONG") != "":
+	case longForm:
 		lines = 100_000
-	case raceEnabled || testing.Short():
+	case raceEnabled:
+		lines = 1500
+	case testing.Short():
 		lines = 3000
 	}
 	targets, logs := everyMode(t.TempDir())

@@ -18,8 +18,8 @@ import (
 func TestFloodIsCompleteAndInOrder(t *testing.T) {
 	t.Parallel()
 	lines := 2_000_000
-	if raceEnabled || testing.Short() {
-		lines = 200_000
+	if raceEnabled && !longForm || testing.Short() {
+		lines = 100_000
 	}
 	const maxSize = 5 << 20
 	path := filepath.Join(t.TempDir(), "app-out.log")
@@ -197,13 +197,15 @@ func TestTwoHundredStreams(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	p, _ := startPump(t)
-	const streams, each = 200, 300
+	const streams = 200
+	each := scaled(300)
+	maxSize := each * lineLength / 3
 	paths := make([]string, streams)
 	var all []*Stream
 	done := make(chan error, streams)
 	for i := range paths {
 		paths[i] = filepath.Join(dir, fmt.Sprintf("app%d.log", i))
-		s, w := openStream(t, p, Target{Path: paths[i], Rotation: Rotation{MaxSize: 10_000}})
+		s, w := openStream(t, p, Target{Path: paths[i], Rotation: Rotation{MaxSize: int64(maxSize)}})
 		all = append(all, s)
 		go func() { // ends after its lines; the test waits for each
 			for n := range each {
@@ -224,7 +226,7 @@ func TestTwoHundredStreams(t *testing.T) {
 		flush(t, s)
 		next := 0
 		for _, f := range files(t, paths[i]) {
-			next = checkNumbered(t, f, next, 10_000)
+			next = checkNumbered(t, f, next, maxSize)
 		}
 		if next != each {
 			t.Errorf("%s: %d lines", paths[i], next)

@@ -243,9 +243,10 @@ func TestFollowAcrossRotations(t *testing.T) {
 		}
 	}
 	done := make(chan struct{})
+	more := scaled(3000)
 	go func() { // ends after its lines; the test waits for done
 		defer close(done)
-		for i := range 3000 {
+		for i := range more {
 			w.Write(numbered(written + i))
 		}
 	}()
@@ -253,7 +254,7 @@ func TestFollowAcrossRotations(t *testing.T) {
 		if err := f.Read(0, check); err != nil {
 			t.Fatal(err)
 		}
-		if next != written+3000 {
+		if next != written+more {
 			return fmt.Errorf("%d lines", next)
 		}
 		return nil
