@@ -68,6 +68,7 @@ type chaos struct {
 	hurt    map[string]time.Time // when an app was last made to end
 	unsaid  map[string]int       // ends so shortly before the death of both that the disk may not know of them
 	unseen  map[string]int       // runs of diers that nobody counts any more
+	struck  map[int]bool         // keepers and daemons that may still be ending
 }
 
 func (c *chaos) note(format string, args ...any) {
@@ -80,7 +81,7 @@ func TestChaos(t *testing.T) {
 	port := freePort(t)
 	roles, victims := chaosCast(port)
 	c := &chaos{gopm: g, victims: victims, began: time.Now(), killed: map[string]int{}, asked: map[string]int{},
-		hurt: map[string]time.Time{}, unsaid: map[string]int{}, unseen: map[string]int{}}
+		hurt: map[string]time.Time{}, unsaid: map[string]int{}, unseen: map[string]int{}, struck: map[int]bool{}}
 	t.Cleanup(c.explain)
 	g.run("start", g.castFile(roles...), "--no-wait")
 	load := newLoad(t, port)
@@ -139,11 +140,12 @@ func (c *chaos) do(f fault) {
 		c.killClient(chaosClients[f.victim%len(chaosClients)], f.delay)
 	case killKeeper:
 		keeper := c.keeper()
-		c.alone = time.Now()
+		c.alone, c.struck[keeper] = time.Now(), true
 		strike(keeper)
 		c.note("%v %d", f.deed, keeper)
 	case killDaemon:
 		daemon := c.present()
+		c.struck[daemon] = true
 		strike(daemon)
 		c.lives++
 		c.note("%v %d", f.deed, daemon)
@@ -162,10 +164,10 @@ func (c *chaos) present() int {
 	c.Helper()
 	var daemon int
 	eventually(c.T, soon, func() error {
-		if daemon = c.daemonNow(); daemon != 0 {
+		if daemon = c.daemonNow(); daemon != 0 && !c.struck[daemon] {
 			return nil
 		}
-		if c.keeperNow() == 0 && time.Since(c.alone) < 3*time.Second {
+		if daemon == 0 && c.keeperNow() == 0 && time.Since(c.alone) < 3*time.Second {
 			c.note("no keeper and no daemon")
 			c.resurrect()
 		}
@@ -177,8 +179,15 @@ func (c *chaos) present() int {
 // keeper is the keeper, waited for.
 func (c *chaos) keeper() int {
 	c.Helper()
-	c.present()
-	return c.another("keeper", c.keeperNow, 0)
+	var keeper int
+	eventually(c.T, soon, func() error {
+		c.present() // it may turn out that its death comes just after that of the keeper
+		if keeper = c.keeperNow(); keeper == 0 || c.struck[keeper] {
+			return fmt.Errorf("no keeper; the last was %d", keeper)
+		}
+		return nil
+	})
+	return keeper
 }
 
 func (c *chaos) resurrect() {
