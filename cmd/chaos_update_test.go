@@ -49,7 +49,7 @@ func otherProtocol() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	version := regexp.MustCompile(`(?m)^(const )?(\s*)protocolVersion( +)= "\d+"$`)
+	version := regexp.MustCompile(`(?m)^const Protocol = "\d+"$`)
 	for _, path := range files {
 		text, err := os.ReadFile(path)
 		if err != nil {
@@ -59,7 +59,7 @@ func otherProtocol() (string, error) {
 			continue
 		}
 		other := filepath.Join(toolbox, "protocol.go")
-		if err := os.WriteFile(other, version.ReplaceAll(text, []byte(`${1}${2}protocolVersion${3}= "99"`)), 0o644); err != nil {
+		if err := os.WriteFile(other, version.ReplaceAll(text, []byte(`const Protocol = "99"`)), 0o644); err != nil {
 			return "", err
 		}
 		path, err = filepath.Abs(path)
@@ -69,7 +69,7 @@ func otherProtocol() (string, error) {
 		overlay := filepath.Join(toolbox, "overlay.json")
 		return overlay, os.WriteFile(overlay, fmt.Appendf(nil, `{"Replace": {%q: %q}}`, path, other), 0o644)
 	}
-	return "", errors.New("daemon/keeper has no protocolVersion")
+	return "", errors.New("daemon/keeper has no const Protocol")
 }
 
 // installed is where a test's own binary is, which it may replace; its commands are
