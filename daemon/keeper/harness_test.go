@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -254,7 +253,6 @@ type house struct {
 	cmd    *exec.Cmd
 	shake  *os.File // the starter's end of the handshake
 	listen *net.UnixListener
-	mu     sync.Mutex
 	groups []int // to be killed at the end
 }
 

@@ -77,7 +77,7 @@ func TestKeeperHoldsNothingOfTheStarters(t *testing.T) {
 	other.exit()
 	h.must(cmd.Start())
 	w.Close()
-	d = other.daemon()
+	other.daemon()
 	h.must(r.SetReadDeadline(time.Now().Add(10 * time.Second)))
 	if _, err := io.ReadAll(r); err != nil {
 		t.Errorf("a stray descriptor is still open: %v", err)
