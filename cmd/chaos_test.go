@@ -3,6 +3,7 @@ package cmd_test
 import (
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -171,7 +172,8 @@ func (c *chaos) present() int {
 			c.note("no keeper and no daemon")
 			c.resurrect()
 		}
-		return fmt.Errorf("no daemon; keeper %d", c.keeperNow())
+		lock, _ := os.ReadFile(c.home + "/gopm.lock") // whatever is there
+		return fmt.Errorf("no daemon; keeper %d; gopm.lock has %q; there run %v", c.keeperNow(), lock, belongingTo(c.home))
 	})
 	return daemon
 }
