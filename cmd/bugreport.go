@@ -28,8 +28,12 @@ folders are: read it before you send it.`,
 			c.fact("gopm", "%s, %s, %s/%s", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			c.reportMachine()
 			c.reportHome()
+			absent := noDaemon(err)
+			if absent {
+				err = c.remains().explain(err)
+			}
 			if err != nil {
-				c.fact("daemon", "%v", c.remains().explain(err))
+				c.fact("daemon", "%v", err)
 				if pid := c.client.Home().Keeper(); pid > 0 {
 					c.fact("keeper", "%s", processFacts(int(pid), 0))
 				}
@@ -41,8 +45,10 @@ folders are: read it before you send it.`,
 			}
 			c.reportState()
 			fmt.Fprintln(c.out)
-			if err := c.printList(cmd.Context(), listOptions{}); err != nil && !noDaemon(err) {
-				return err
+			if err == nil || absent {
+				if err := c.printList(cmd.Context(), listOptions{}); err != nil && !noDaemon(err) {
+					return err
+				}
 			}
 			c.reportLog()
 			return nil

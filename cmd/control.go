@@ -1,14 +1,11 @@
 package cmd
 
 import (
-	"context"
 	"fmt"
 	"os"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"gopm/daemon/api"
 )
@@ -67,115 +64,6 @@ func (c *cli) endTargets(cmd *cobra.Command, path string, args []string) error {
 	}
 	c.report(out)
 	return c.printResult(ctx)
-}
-
-func (c *cli) killCmd() *cobra.Command {
-	return &cobra.Command{
-		Use:   "kill",
-		Short: "Stop all apps and the daemon",
-		Long:  "Stop all apps, then the daemon. Nothing is left running when it returns.",
-		Args:  noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.kill(cmd.Context())
-		},
-	}
-}
-
-func (c *cli) kill(ctx context.Context) error {
-	var who api.Ping
-	home := c.client.Home()
-	err := c.client.Get(ctx, api.PathPing, nil, &who)
-	if holder := home.Holder(); noDaemon(err) && holder > 0 {
-		c.warn("daemon %d does not answer at its socket: ending it by signal", int(holder))
-		return c.terminate(ctx, int(holder), int(home.Keeper()))
-	}
-	if noDaemon(err) && len(c.remains().alive) > 0 {
-		if err = c.ensureDaemon(ctx); err == nil { // it takes them over, and knows how to stop them
-			err = c.client.Get(ctx, api.PathPing, nil, &who)
-		}
-	}
-	if keeper := home.Keeper(); noDaemon(err) && keeper > 0 {
-		return c.terminate(ctx, int(keeper))
-	}
-	if noDaemon(err) {
-		c.say("no daemon runs with the home %s", home.Dir)
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	ended := watchEnd(who.KeeperPid, who.Pid)
-	var out api.Outcome
-	if err := c.client.Post(ctx, api.PathKill, nil, &out); err != nil {
-		return err
-	}
-	if err := ended(ctx); err != nil {
-		return err
-	}
-	if n := len(out.Apps); n > 0 {
-		var stopped []string
-		for _, a := range out.Apps {
-			stopped = append(stopped, a.Name)
-		}
-		c.say("stopped %s", abbreviate(stopped, 10))
-	}
-	c.say("daemon stopped; nothing is left running")
-	return nil
-}
-
-// terminate asks a process of gopm that can't be talked to to end, and waits for it and
-// for others that end with it.
-func (c *cli) terminate(ctx context.Context, pid int, others ...int) error {
-	ended := watchEnd(append(others, pid)...)
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err == nil {
-		err = unix.PidfdSendSignal(fd, syscall.SIGTERM, nil, 0)
-		unix.Close(fd)
-	}
-	if err != nil {
-		return fmt.Errorf("cannot end process %d: %v", pid, err)
-	}
-	if err := ended(ctx); err != nil {
-		return err
-	}
-	c.say("daemon stopped; nothing is left running")
-	return nil
-}
-
-// watchEnd opens the processes now, so that the returned function waits for their
-// end and not for a namesake's.
-func watchEnd(pids ...int) func(context.Context) error {
-	var fds []int
-	for _, pid := range pids {
-		if fd, err := unix.PidfdOpen(pid, 0); pid > 0 && err == nil {
-			fds = append(fds, fd)
-		}
-	}
-	return func(ctx context.Context) error {
-		for _, fd := range fds {
-			if err := awaitPidfd(ctx, fd); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-}
-
-func awaitPidfd(ctx context.Context, fd int) error {
-	defer unix.Close(fd)
-	for {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		const step = 100 // ms between two looks at ctx
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, step)
-		if n > 0 {
-			return nil
-		}
-		if err != nil && err != syscall.EINTR {
-			return fmt.Errorf("cannot wait for the daemon's end: %v", err)
-		}
-	}
 }
 
 func (c *cli) pingCmd() *cobra.Command {

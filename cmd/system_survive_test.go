@@ -1,6 +1,7 @@
 package cmd_test
 
 import (
+	"bufio"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -332,4 +333,43 @@ func TestUpdate(t *testing.T) {
 	f.says(g.later(app.Env.Out))
 	f.end()
 	countedLines(t, f.text())
+}
+
+// A keeper that hangs: nobody would start the next daemon, so an update is refused; and
+// it is not what the end of everything waits for.
+func TestKeeperHangs(t *testing.T) {
+	g := newGopm(t)
+	g.eco("eco.json", `"name": "a"`)
+	g.run("start", "eco.json")
+	daemon, keeper := g.daemon()
+	must(t, syscall.Kill(keeper, syscall.SIGSTOP))
+	g.fail(1, []string{fmt.Sprintf("the keeper (pid %d) does not answer", keeper), "kill -CONT"}, "update")
+	contains(t, "ping", g.run("ping"), fmt.Sprintf("pid %d ", daemon))
+	r := g.try("kill")
+	contains(t, "kill", r.out+r.err, "killing it", "nothing is left running")
+	if left := belongingTo(g.home); len(left) != 0 || r.code != 0 {
+		t.Errorf("left: %v after %v", left, r)
+	}
+}
+
+// A daemon that was stopped in the middle of something is told about, and who waits is
+// served as soon as it goes on.
+func TestDaemonHangs(t *testing.T) {
+	g := newGopm(t)
+	g.eco("eco.json", `"name": "a"`)
+	g.run("start", "eco.json")
+	daemon, _ := g.daemon()
+	must(t, syscall.Kill(daemon, syscall.SIGSTOP))
+	cmd := g.command("ping")
+	var out strings.Builder
+	errors, err := cmd.StderrPipe()
+	must(t, err)
+	cmd.Stdout = &out
+	must(t, cmd.Start())
+	said, _ := bufio.NewReader(errors).ReadString('\n')
+	contains(t, "ping", said, fmt.Sprintf("the daemon (pid %d) was stopped", daemon), fmt.Sprintf("kill -CONT %d", daemon))
+	must(t, syscall.Kill(daemon, syscall.SIGCONT))
+	if err := cmd.Wait(); err != nil || !strings.Contains(out.String(), "pong") {
+		t.Errorf("%v, %q", err, out.String())
+	}
 }

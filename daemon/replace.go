@@ -30,7 +30,8 @@ const helloWait = 5 * time.Second
 // answers as soon as that binary has shown that it can; what comes of it is seen by
 // asking the next daemon.
 func (d *Daemon) replaceBinary(r *http.Request) (any, error) {
-	if d.trust.link.Load() == nil {
+	link := d.trust.link.Load()
+	if link == nil {
 		return nil, api.Errorf(api.KindConflict, "this daemon has no keeper: it cannot be replaced")
 	}
 	end, err := d.begin(r.Context()) // no change under way is cut in two
@@ -47,6 +48,11 @@ func (d *Daemon) replaceBinary(r *http.Request) (any, error) {
 		binary.Close()
 		d.log("update refused: %s: %v", d.cfg.Binary, err)
 		return nil, fmt.Errorf("cannot update: %s: %v; daemon %s goes on", d.cfg.Binary, err, d.cfg.Version)
+	}
+	if !link.Answers() { // nobody would start the next daemon
+		binary.Close()
+		d.log("update refused: the keeper does not answer")
+		return nil, fmt.Errorf("cannot update: the keeper (pid %d) does not answer; if it was stopped: kill -CONT %d; if it hangs, kill -9 %d has the daemon start another, and the apps run on", link.Pid(), link.Pid(), link.Pid())
 	}
 	d.log("update: %s is gopm %s; handing over", d.cfg.Binary, version)
 	d.ending.binary = binary

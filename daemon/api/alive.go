@@ -64,8 +64,15 @@ func findWriters(pipes map[string]int, alive map[int]int) {
 
 // procStat is what counts of /proc/PID/stat; zero: there is no such live process.
 type procStat struct {
+	state          string
 	group, session int
 	start          uint64 // in clock ticks since boot
+}
+
+// isStopped says whether a signal keeps a process from running.
+func isStopped(pid int) bool {
+	state := readStat(pid).state
+	return state == "T" || state == "t" // the second: by a debugger
 }
 
 func readStat(pid int) (st procStat) {
@@ -78,6 +85,7 @@ func readStat(pid int) (st procStat) {
 	if len(fields) <= start || fields[state] == "Z" || fields[state] == "X" {
 		return st
 	}
+	st.state = fields[state]
 	st.group, _ = strconv.Atoi(fields[group])
 	st.session, _ = strconv.Atoi(fields[session])
 	st.start, _ = strconv.ParseUint(fields[start], 10, 64)

@@ -32,16 +32,17 @@ type Client struct {
 	home    Home
 	version string
 	other   func(daemon string) // told of the first daemon that answers, if it is of another version
-	trouble func(text string)   // told once of what is wrong with the daemon
+	trouble func(text string)   // told once of what is wrong with the daemon, and of its silence
+	silence silence
 }
 
 // NewClient does not connect yet.
 func NewClient(h Home, version string, other func(daemon string)) *Client {
-	return &Client{home: h, version: version, other: other}
+	return &Client{home: h, version: version, other: other, silence: usualSilence}
 }
 
-// OnTrouble has f told, once, if something is wrong with the daemon itself: it can't
-// write its state.
+// OnTrouble has f told if something is wrong with the daemon itself: it can't write its
+// state, or it doesn't answer.
 func (c *Client) OnTrouble(f func(text string)) { c.trouble = f }
 
 // Home is the home this client talks to.
@@ -158,7 +159,11 @@ func (c *Client) roundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	const answer = 64 << 10 // the list of 100 instances in one read
+	waited := c.mind(req.Context(), conn)
 	resp, err := http.ReadResponse(bufio.NewReaderSize(conn, answer), req)
+	if hung := waited(); hung != nil {
+		err = hung
+	}
 	if err != nil {
 		hangUp()
 		return nil, err
@@ -193,9 +198,12 @@ func (b *connBody) Close() error { return b.hangUp() }
 
 // explain turns a failed connection into what it means.
 func (c *Client) explain(ctx context.Context, err error) error {
+	var hung *HungError
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case errors.As(err, &hung):
+		return hung
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOTSOCK), errors.Is(err, syscall.ENOTDIR):
 		return &NoDaemonError{Home: c.home.Dir, Why: err}
 	case errors.Is(err, fs.ErrPermission):

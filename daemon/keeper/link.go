@@ -20,7 +20,7 @@ const (
 )
 
 // Link is the daemon's end; its methods may be called from any goroutine, and only
-// Collect waits for the keeper.
+// Collect and Answers wait for the keeper.
 //
 // A message is handed to the kernel before the method returns, so that it reaches
 // the keeper even if the daemon is killed in the next instant. Only when the socket
@@ -213,6 +213,21 @@ func (l *Link) Pid() int { return l.keeper }
 // Collect has the keeper reap an ended process of which it is the parent. False: the
 // keeper has no such child that has ended, or doesn't answer.
 func (l *Link) Collect(pid int) (unix.WaitStatus, bool) {
+	status, answered := l.collect(pid)
+	if !answered || status < 0 {
+		return 0, false
+	}
+	return unix.WaitStatus(status), true
+}
+
+// Answers says whether the keeper does: it may be stopped, or starved. It is asked for
+// a process that hasn't ended, which changes nothing.
+func (l *Link) Answers() bool {
+	_, answered := l.collect(os.Getpid())
+	return answered
+}
+
+func (l *Link) collect(pid int) (status int64, answered bool) {
 	answer := make(chan int64, 1)
 	l.mu.Lock()
 	l.waiting[pid] = append(l.waiting[pid], answer)
@@ -223,9 +238,7 @@ func (l *Link) Collect(pid int) (unix.WaitStatus, bool) {
 	defer limit.Stop()
 	select {
 	case status := <-answer:
-		if status >= 0 {
-			return unix.WaitStatus(status), true
-		}
+		return status, true
 	case <-l.lost:
 	case <-l.shut:
 	case <-limit.C:
