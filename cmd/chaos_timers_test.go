@@ -36,7 +36,7 @@ func between(t *testing.T, what string, got, least, most time.Duration) {
 // The wait before a restart has its length, however often the daemon dies in it.
 func TestBackoffSurvivesTheDaemon(t *testing.T) {
 	g := newGopm(t)
-	g.run("start", g.castFile(role{"crash", "-end 3 -life 1ms", `"exp_backoff_restart_delay": "3s"`}), "--no-wait")
+	g.run("start", g.castFile(role{"crash", "-end 3 -life 1ms", `"exp_backoff_restart_delay": "3s", "min_uptime": "10s"`}), "--no-wait")
 	g.awaitStatus("crash", "waiting restart")
 	g.nextDaemon()
 	g.nextDaemon()
