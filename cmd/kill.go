@@ -64,6 +64,9 @@ func (c *cli) kill(ctx context.Context) error {
 	if keeper := home.Keeper(); noDaemon(err) && keeper > 0 {
 		return c.terminate(ctx, int(keeper))
 	}
+	if r := c.remains(); noDaemon(err) && r.err != nil {
+		return r.explain(err) // who knows what lives
+	}
 	if noDaemon(err) {
 		c.say("no daemon runs with the home %s", home.Dir)
 		return nil

@@ -3,6 +3,7 @@ package cmd
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -62,8 +63,7 @@ func (c *cli) printList(ctx context.Context, o listOptions) error {
 			return err
 		}
 	case len(rows) == 0:
-		c.printEmpty(err)
-		return nil
+		return c.printEmpty(err)
 	case o.mini:
 		c.printMini(rows)
 	default:
@@ -76,15 +76,20 @@ func (c *cli) printList(ctx context.Context, o listOptions) error {
 }
 
 // printEmpty says why there is nothing: no daemon, none of ours, or no apps.
-func (c *cli) printEmpty(err error) {
-	if err != nil {
+func (c *cli) printEmpty(err error) error {
+	var left *leftError
+	switch {
+	case errors.As(err, &left):
+		return err
+	case err != nil:
 		c.say("no apps: %v", err)
-	} else {
+	default:
 		c.say("no apps (home %s)", c.client.Home().Dir)
 	}
 	for _, other := range otherDaemons(os.Geteuid()) {
 		c.say("another gopm daemon runs: %s", other)
 	}
+	return nil
 }
 
 // printNotes adds what a row has no room for: where the apps come from, lost log bytes.

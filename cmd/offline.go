@@ -29,21 +29,19 @@ func (c *cli) remains() remains {
 	return remains{state, state.Alive(), err}
 }
 
-// orphansError says that no daemon runs, but apps of it do.
-type orphansError struct {
+// leftError says that no daemon runs and that something has to be done about it: apps
+// live that nobody looks after, or nobody knows which there are.
+type leftError struct {
 	none error
-	apps int
+	text string
 }
 
-func (e *orphansError) Error() string {
-	return fmt.Sprintf("daemon not running, %s still alive: run gopm resurrect", counted(e.apps, "app"))
-}
-
-func (e *orphansError) Unwrap() error { return e.none }
+func (e *leftError) Error() string { return e.text }
+func (e *leftError) Unwrap() error { return e.none }
 
 // explain is the error of a command that found no daemon.
 func (r remains) explain(none error) error {
-	var known *orphansError
+	var known *leftError
 	if errors.As(none, &known) {
 		return none
 	}
@@ -58,19 +56,27 @@ func (r remains) explain(none error) error {
 	}
 	switch {
 	case apps > 0:
-		return &orphansError{none, apps}
+		return &leftError{none, fmt.Sprintf("daemon not running, %s still alive: run gopm resurrect", counted(apps, "app"))}
 	case r.err != nil:
-		return fmt.Errorf("%w; %v", none, r.err)
+		return &leftError{none, fmt.Sprintf("%v; %v", none, r.unusable())}
 	}
 	return none
 }
 
-// absence ends a list that was made without a daemon: an error only if apps live that
-// nobody looks after. listed: there was something in it.
+// unusable is why there is no state, and what helps.
+func (r remains) unusable() error {
+	if damaged := new(api.DamagedError); errors.As(r.err, &damaged) {
+		return fmt.Errorf("%w; mend it, or gopm start puts it aside and begins without apps", r.err)
+	}
+	return r.err
+}
+
+// absence ends a list that was made without a daemon: an error only if something has to
+// be done. listed: there was something in it.
 func (c *cli) absence(err error, listed bool) error {
-	var orphans *orphansError
+	var left *leftError
 	switch {
-	case err == nil || errors.As(err, &orphans):
+	case err == nil || errors.As(err, &left):
 		return err
 	case listed:
 		c.warn("%v: gopm resurrect starts what should run", err)

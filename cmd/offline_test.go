@@ -142,13 +142,16 @@ func TestDamagedStateIsTold(t *testing.T) {
 	if err := os.WriteFile(c.client.Home().State(), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.printList(context.Background(), listOptions{}); err != nil {
-		t.Error(err)
-	}
-	for _, want := range []string{"daemon not running", filepath.Base(c.client.Home().State()), "damaged"} {
-		if !strings.Contains(out.String(), want) {
-			t.Errorf("want %q in %s", want, out)
+	words := []string{"daemon not running", filepath.Base(c.client.Home().State()), "damaged", "gopm start puts it aside"}
+	for _, err := range []error{c.printList(context.Background(), listOptions{}), c.kill(context.Background())} {
+		for _, want := range words {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("want %q in %v", want, err)
+			}
 		}
+	}
+	if out.String() != "" {
+		t.Errorf("said %q", out)
 	}
 }
 
@@ -161,7 +164,7 @@ func TestNothingAliveStartsNoDaemon(t *testing.T) {
 	if err := c.revive(cmd, nil); err != nil || c.alive() {
 		t.Errorf("a daemon was started: %v", err)
 	}
-	var none *orphansError
+	var none *leftError
 	if err := c.remains().explain(errors.New("no daemon")); errors.As(err, &none) {
 		t.Error(err)
 	}

@@ -67,7 +67,10 @@ are not in the list.`,
 			}
 			if !saved && !c.alive() && c.client.Home().Keeper() == 0 {
 				if r := c.remains(); len(r.state.Apps) == 0 {
-					return errors.Join(r.err, fmt.Errorf("nothing to resurrect: no apps are known in the home %s", c.client.Home().Dir))
+					if r.err != nil {
+						return r.unusable()
+					}
+					return fmt.Errorf("nothing to resurrect: no apps are known in the home %s", c.client.Home().Dir)
 				}
 			}
 			if err := c.ensureDaemon(ctx); err != nil {
@@ -79,7 +82,7 @@ are not in the list.`,
 			}
 			c.report(out)
 			if len(out.Apps) == 0 {
-				c.say("nothing to start: every app that should run does")
+				c.say("nothing to start: no app that should run is at rest")
 			}
 			return c.finish(ctx, out, &o)
 		},

@@ -2,6 +2,7 @@ package cmd_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -80,6 +81,33 @@ func TestDamagedState(t *testing.T) {
 	if e := g.app("a"); e.Env.Status != "online" {
 		t.Error(e)
 	}
+}
+
+// Both have died, and the state is damaged: nobody claims that nothing runs, and who
+// starts anew is told of what does.
+func TestDamagedStateWhileAppsLive(t *testing.T) {
+	g := newGopm(t)
+	g.eco("eco.json", `"name": "a"`)
+	g.run("start", "eco.json")
+	a := g.app("a")
+	g.strikeBoth()
+	must(t, os.WriteFile(api.Home{Dir: g.home}.State(), nil, 0o600))
+	_ = os.Remove(api.Home{Dir: g.home}.NextState())
+	for _, args := range []string{"ls", "jlist", "stop a", "kill", "resurrect"} {
+		g.fail(1, []string{"state.json is damaged", "mend it, or gopm start"}, strings.Fields(args)...)
+	}
+	contains(t, "start", g.try("start", "eco.json").err, "put aside", fmt.Sprintf("a (pid %d)", a.Pid))
+	strike(a.Pid)
+}
+
+// An environment that can't be read is told with each app that had it.
+func TestLostEnvironment(t *testing.T) {
+	g := newGopm(t)
+	g.eco("eco.json", `"name": "a"`, `"name": "b"`)
+	g.run("start", "eco.json")
+	g.run("kill")
+	must(t, os.RemoveAll(filepath.Join(g.home, "env")))
+	contains(t, "resurrect", g.try("resurrect").err, "restart -a a gives", "restart -a b gives")
 }
 
 // A file of a later gopm is not overwritten either.

@@ -29,9 +29,9 @@ func (c *cli) watchList(ctx context.Context, o listOptions) error {
 		c.out = f
 		err := c.printList(ctx, o)
 		c.out = screen
-		var orphans *orphansError
+		var left *leftError
 		switch {
-		case errors.As(err, &orphans):
+		case errors.As(err, &left):
 			fmt.Fprintln(f, err)
 		case err != nil:
 			return err

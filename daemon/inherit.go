@@ -63,7 +63,7 @@ func (d *Daemon) recall(e estate) (s api.State, warnings []string, err error) {
 		if err := os.Rename(damaged.Path, aside); err != nil {
 			return s, nil, fmt.Errorf("%v; and it can't be put aside: %v", damaged, err)
 		}
-		text := fmt.Sprintf("%v; it was put aside as %s, and gopm begins without apps", damaged, aside)
+		text := fmt.Sprintf("%v; it was put aside as %s, and gopm begins without apps%s", damaged, aside, d.nobodys())
 		d.log("%s", text)
 		return api.State{}, []string{text}, nil
 	}
@@ -91,17 +91,26 @@ type heir struct {
 	trusted bool          // the keeper has its pipes
 }
 
+// environment is a file of env/, or why it can't be read.
+type environment struct {
+	vars []string
+	err  error
+}
+
 // rebuild makes the table, with all streams open and nothing supervised yet.
 func (d *Daemon) rebuild(old legacy) (heirs []*heir, warnings []string, err error) {
 	t := &table{}
-	envs := map[string][]string{}
+	envs := map[string]environment{}
 	for _, was := range old.state.Apps {
-		if _, is := envs[was.Env]; !is {
-			if envs[was.Env], err = readEnv(d.cfg.Home.Env(), was.Env, old.estate.envs); err != nil {
-				warnings = append(warnings, fmt.Sprintf("%s: cannot read the environment that it inherited: %v; restart -a gives it a new one", was.Spec.Name, err))
-			}
+		env, is := envs[was.Env]
+		if !is {
+			env.vars, env.err = readEnv(d.cfg.Home.Env(), was.Env, old.estate.envs)
+			envs[was.Env] = env
 		}
-		r := d.reprepare(was, envs[was.Env])
+		if env.err != nil {
+			warnings = append(warnings, fmt.Sprintf("%s: cannot read the environment that it inherited: %v; gopm restart -a %s gives it a new one", was.Spec.Name, env.err, was.Spec.Name))
+		}
+		r := d.reprepare(was, env.vars)
 		for _, in := range was.Instances {
 			h := old.heir(r, in)
 			r.app.instances = append(r.app.instances, h.in)

@@ -51,6 +51,11 @@ func (d *Daemon) replaceBinary(r *http.Request) (any, error) {
 	}
 	if !link.Answers() { // nobody would start the next daemon
 		binary.Close()
+		select {
+		case <-link.Lost():
+			return nil, api.Errorf(api.KindAgain, "the keeper has just died, and the daemon starts another: ask again")
+		default:
+		}
 		d.log("update refused: the keeper does not answer")
 		return nil, fmt.Errorf("cannot update: the keeper (pid %d) does not answer; if it was stopped: kill -CONT %d; if it hangs, kill -9 %d has the daemon start another, and the apps run on", link.Pid(), link.Pid(), link.Pid())
 	}
@@ -78,10 +83,10 @@ func ask(ctx context.Context, binary *os.File) (version string, err error) {
 	}
 	if err != nil {
 		if text := strings.TrimSpace(complaint.text.String()); text != "" {
-			line, _, _ := strings.Cut(strings.ReplaceAll(text, own, binary.Name()), "\n")
+			line, _, _ := strings.Cut(text, "\n")
 			err = fmt.Errorf("%v: %s", err, line)
 		}
-		return "", fmt.Errorf("it does not answer as a gopm: %v", err)
+		return "", fmt.Errorf("it does not answer as a gopm: %s", strings.ReplaceAll(err.Error(), own, binary.Name()))
 	}
 	return understand(answer.text.String())
 }

@@ -1,9 +1,11 @@
 package daemon
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 
 	"gopm/daemon/supervise"
 )
@@ -58,6 +60,29 @@ func pipeOf(pid int, inode uint64, fd int) *os.File {
 	return nil
 }
 
+type strayFinder interface {
+	Strays(home string, parent int) ([]supervise.Stray, error)
+}
+
+// nobodys is a remark about programs of this home that run while the list of apps is lost.
+func (d *Daemon) nobodys() string {
+	finder, able := d.kernel.(strayFinder)
+	if !able {
+		return ""
+	}
+	strays, _ := finder.Strays(d.cfg.Home.Dir, 0) // an error: it is a remark
+	var names []string
+	for _, s := range strays {
+		if s.ID >= 0 {
+			names = append(names, fmt.Sprintf("%s (pid %d)", s.Name, s.Pid))
+		}
+	}
+	if names == nil {
+		return ""
+	}
+	return "; what it had started runs on without it: " + strings.Join(names, ", ") + "; end these before you start them again"
+}
+
 // findStrays looks for processes that were started so shortly before the end that
 // nobody was told. What the keeper was told is the last word on an instance, unless
 // that was about to be started.
@@ -66,9 +91,7 @@ func (d *Daemon) findStrays(old legacy, heirs []*heir) {
 		_, told := old.estate.runs[h.in.id]
 		return told && h.machine.State != supervise.Spawning
 	})
-	finder, able := d.kernel.(interface {
-		Strays(home string, parent int) ([]supervise.Stray, error)
-	})
+	finder, able := d.kernel.(strayFinder)
 	if old.rested != "" || !able || len(searching) == 0 {
 		return
 	}
