@@ -251,5 +251,15 @@ func (g *gopm) asProcessOne() {
 	}
 	one, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", cmd.Process.Pid))
 	must(g.T, err)
-	g.binary = g.script("inside", fmt.Sprintf(`exec nsenter --target %s --pid --mount %s "$@"`, strings.TrimSpace(string(one)), g.binary))
+	g.binary = g.script("inside", fmt.Sprintf(`exec nsenter %s %s %s "$@"`, g.space("pid", one), g.space("mnt", one), g.binary))
+}
+
+// space is nsenter's option for a namespace of a process. It is opened here and now: while
+// a process becomes another program it has none for a moment.
+func (g *gopm) space(kind string, pid []byte) string {
+	g.Helper()
+	f, err := os.Open("/proc/" + strings.TrimSpace(string(pid)) + "/ns/" + kind)
+	must(g.T, err)
+	g.Cleanup(func() { f.Close() })
+	return fmt.Sprintf("--%s=/proc/%d/fd/%d", map[string]string{"pid": "pid", "mnt": "mount"}[kind], os.Getpid(), f.Fd())
 }

@@ -100,6 +100,23 @@ func TestDamagedStateWhileAppsLive(t *testing.T) {
 	strike(a.Pid)
 }
 
+// Both have died while the disk was full: the list lacks what runs.
+func TestListThatLacksWhatRuns(t *testing.T) {
+	g := newGopm(t)
+	g.eco("eco.json", `"name": "a"`, `"name": "b"`)
+	g.run("start", "eco.json")
+	pids := g.pids()
+	for _, args := range []string{"start b", "start eco.json --no-wait"} {
+		g.strikeBoth()
+		g.edit(func(s *api.State) { s.Apps = s.Apps[1:] })
+		r := g.try(strings.Fields(args)...)
+		contains(t, args, r.err, fmt.Sprintf("a (pid %d)", pids["a:0"]))
+		contains(t, "gopm.log", g.log(), "warning: ", fmt.Sprintf("a (pid %d)", pids["a:0"]))
+	}
+	contains(t, "gopm.log", g.log(), fmt.Sprintf("b (pid %d)", pids["b:0"]))
+	strike(pids["a:0"], pids["b:0"])
+}
+
 // An environment that can't be read is told with each app that had it.
 func TestLostEnvironment(t *testing.T) {
 	g := newGopm(t)

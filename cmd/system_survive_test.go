@@ -373,3 +373,17 @@ func TestDaemonHangs(t *testing.T) {
 		t.Errorf("%v, %q", err, out.String())
 	}
 }
+
+// A new daemon would refuse this home, and so would the old one if it were started again.
+func TestUpdateInAHomeThatNoDaemonWouldTake(t *testing.T) {
+	g := newGopm(t)
+	g.eco("eco.json", `"name": "a"`)
+	g.run("start", "eco.json")
+	daemon, _ := g.daemon()
+	must(t, os.Chmod(g.home, 0o777))
+	g.fail(1, []string{"cannot update", "chmod 700", "goes on"}, "update")
+	must(t, os.Chmod(g.home, 0o700))
+	if now, _ := g.daemon(); now != daemon {
+		t.Errorf("daemon %d was replaced by %d", daemon, now)
+	}
+}

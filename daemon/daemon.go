@@ -127,6 +127,9 @@ func (d *Daemon) settle(e estate, l *net.UnixListener) (warnings []string, err e
 	if err != nil {
 		return nil, err
 	}
+	for _, w := range warnings {
+		d.log("warning: %s", w)
+	}
 	d.store.open(sequence)
 	if err := d.trust.serve(l); err != nil {
 		return nil, err

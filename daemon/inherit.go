@@ -33,6 +33,9 @@ func (d *Daemon) inherit(e estate) (sequence uint64, warnings []string, err erro
 	began := time.Now()
 	old := legacy{estate: e}
 	if old.state, warnings, err = d.recall(e); err != nil || len(old.state.Apps) == 0 {
+		if e.state == nil && old.state.Boot == api.BootID() && old.state.Ended == "" {
+			warnings = append(warnings, d.nobodys()...)
+		}
 		return old.state.Sequence, warnings, err
 	}
 	old.rested = restedBy(old.state, len(e.runs) > 0)
@@ -63,9 +66,8 @@ func (d *Daemon) recall(e estate) (s api.State, warnings []string, err error) {
 		if err := os.Rename(damaged.Path, aside); err != nil {
 			return s, nil, fmt.Errorf("%v; and it can't be put aside: %v", damaged, err)
 		}
-		text := fmt.Sprintf("%v; it was put aside as %s, and gopm begins without apps%s", damaged, aside, d.nobodys())
-		d.log("%s", text)
-		return api.State{}, []string{text}, nil
+		text := fmt.Sprintf("%v; it was put aside as %s, and gopm begins without apps", damaged, aside)
+		return api.State{}, append([]string{text}, d.nobodys()...), nil
 	}
 	return s, nil, err
 }
@@ -119,7 +121,7 @@ func (d *Daemon) rebuild(old legacy) (heirs []*heir, warnings []string, err erro
 		t.apps = append(t.apps, r.app)
 	}
 	d.table.Store(t)
-	d.findStrays(old, heirs)
+	warnings = append(warnings, d.findStrays(old, heirs)...)
 	return heirs, warnings, d.reopenStreams(old, heirs)
 }
 

@@ -39,6 +39,9 @@ func (d *Daemon) replaceBinary(r *http.Request) (any, error) {
 		return nil, err
 	}
 	defer end()
+	if err := d.cfg.Home.Prepare(); err != nil { // the next daemon would refuse to begin
+		return nil, fmt.Errorf("cannot update: %v; daemon %s goes on", err, d.cfg.Version)
+	}
 	binary, err := os.Open(d.cfg.Binary)
 	if err != nil {
 		return nil, fmt.Errorf("cannot update: %v; daemon %s goes on", err, d.cfg.Version)

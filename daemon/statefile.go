@@ -117,7 +117,7 @@ func replace(path string, text []byte) error {
 	temporary := path + ".tmp"
 	f, err := os.OpenFile(temporary, os.O_CREATE|os.O_TRUNC|os.O_WRONLY|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
-		return err
+		return fmt.Errorf("cannot write %s: %w", path, err)
 	}
 	defer f.Close()
 	_, err = f.Write(text)

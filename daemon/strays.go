@@ -64,36 +64,42 @@ type strayFinder interface {
 	Strays(home string, parent int) ([]supervise.Stray, error)
 }
 
-// nobodys is a remark about programs of this home that run while the list of apps is lost.
-func (d *Daemon) nobodys() string {
+// nobodys are the programs of this home that run although no list has them.
+func (d *Daemon) nobodys() (warnings []string) {
 	finder, able := d.kernel.(strayFinder)
 	if !able {
-		return ""
+		return nil
 	}
-	strays, _ := finder.Strays(d.cfg.Home.Dir, 0) // an error: it is a remark
+	strays, _ := finder.Strays(d.cfg.Home.Dir, 0) // an error: the list goes on
+	return unknown(strays, nil)
+}
+
+// unknown warns of programs of this home that are no heir's: a list was lost in which
+// they were.
+func unknown(strays []supervise.Stray, heirs []*heir) (warnings []string) {
 	var names []string
 	for _, s := range strays {
-		if s.ID >= 0 {
+		if s.ID >= 0 && !s.Dead && !slices.ContainsFunc(heirs, func(h *heir) bool { return h.in.id == s.ID && h.in.name == s.Name }) {
 			names = append(names, fmt.Sprintf("%s (pid %d)", s.Name, s.Pid))
 		}
 	}
-	if names == nil {
-		return ""
+	if names != nil {
+		warnings = append(warnings, "gopm no longer knows what it has started here, and it runs on: "+strings.Join(names, ", ")+"; end these by pid before you start them again")
 	}
-	return "; what it had started runs on without it: " + strings.Join(names, ", ") + "; end these before you start them again"
+	return warnings
 }
 
 // findStrays looks for processes that were started so shortly before the end that
 // nobody was told. What the keeper was told is the last word on an instance, unless
 // that was about to be started.
-func (d *Daemon) findStrays(old legacy, heirs []*heir) {
+func (d *Daemon) findStrays(old legacy, heirs []*heir) (warnings []string) {
 	searching := slices.DeleteFunc(slices.Clone(heirs), func(h *heir) bool {
 		_, told := old.estate.runs[h.in.id]
 		return told && h.machine.State != supervise.Spawning
 	})
 	finder, able := d.kernel.(strayFinder)
 	if old.rested != "" || !able || len(searching) == 0 {
-		return
+		return nil
 	}
 	parent := 0 // both have died: it may be anybody's child
 	if len(old.estate.runs) > 0 && !d.cfg.Estate.Elsewhere {
@@ -114,6 +120,10 @@ func (d *Daemon) findStrays(old legacy, heirs []*heir) {
 		}
 	}
 	claimDead(strays, searching)
+	if parent == 0 {
+		warnings = unknown(strays, heirs)
+	}
+	return warnings
 }
 
 // claimDead gives what has died before anybody was told of it to an instance that
