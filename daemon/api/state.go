@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"gopm/ecosystem"
@@ -91,8 +92,8 @@ func (h Home) LoadState() (State, error) {
 // ReadState reads one file.
 func ReadState(path string) (State, error) {
 	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return State{}, err
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) { // or a file is in the home's place
+		return State{}, fs.ErrNotExist
 	}
 	if err != nil {
 		return State{}, fmt.Errorf("cannot read the state: %w", err)
