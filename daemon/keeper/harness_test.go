@@ -131,9 +131,9 @@ func daemonRole(home string) int {
 	if err != nil { // the test is over
 		return 97
 	}
-	go func() { // ended with the process: a failed test kills its keeper
-		terminated := make(chan os.Signal, 1)
-		signal.Notify(terminated, unix.SIGTERM)
+	terminated := make(chan os.Signal, 1)
+	signal.Notify(terminated, unix.SIGTERM) // before it says anything, as the real one does
+	go func() {                             // ended with the process: a failed test kills its keeper
 		<-terminated
 		link.Leaving()
 		os.Exit(0)
