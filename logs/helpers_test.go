@@ -3,7 +3,6 @@ package logs
 import (
 	"bufio"
 	"context"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,7 +18,6 @@ import (
 func TestMain(m *testing.M) {
 	switch os.Getenv("LOGS_TEST_CHILD") {
 	case "":
-		overlap()
 		os.Exit(m.Run())
 	case "flood": // numbered lines of 100 bytes, in writes that end anywhere
 		n, _ := strconv.Atoi(os.Getenv("LOGS_TEST_LINES"))
@@ -52,17 +50,6 @@ func TestMain(m *testing.M) {
 		os.Exit(noFileChild())
 	case "heir":
 		os.Exit(heirChild())
-	}
-}
-
-// overlap lets more tests run at once than there are processors, unless -parallel says
-// otherwise: most of their time they wait, for a disk that hangs or a slow reader.
-func overlap() {
-	flag.Parse()
-	said := false
-	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
-	if !said {
-		_ = flag.Set("test.parallel", "6") // there is such a flag in every test binary
 	}
 }
 
