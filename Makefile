@@ -18,7 +18,7 @@ export GOPM_PARTS := $(GOPM_CACHE)/parts
 STATICCHECK := $(GOPM_PARTS)/staticcheck-0.8.2/staticcheck
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test chaos soak check bench install help go
+.PHONY: build demo test test-nocobase figures fuzz chaos soak check bench bench-peers release release-check install help go
 
 build: go ## build bin/gopm, one static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "$(LDFLAGS)" -o bin/gopm ./cmd/gopm
@@ -29,7 +29,19 @@ demo: build ## start an example, look at it, crash it, see it recover (needs not
 test: go ## install what the tests need, then run all of them
 	tools/parts test
 	$(GO) vet ./...
-	CGO_ENABLED=1 $(GO) test -race ./...
+	CGO_ENABLED=1 $(GO) test -race -parallel 6 -timeout 20m ./... # most of the time most tests wait
+
+test-nocobase: go ## examples/nocobase-cluster with NocoBase itself: minutes, 1.2 GB outside the checkout
+	tools/parts test
+	tools/parts nocobase
+	GOPM_NOCOBASE=1 $(GO) test ./cmd -run '^TestNocoBaseCluster$$' -count=1 -v -timeout 40m
+
+figures: go ## print the figures of the examples' READMEs anew
+	tools/parts test
+	$(GO) test ./cmd -run '^Test(Slides|NodeRED|LeaderElection|NocoBase|SyncWS)' -count=1 -v | sed -n 's/.*figure: //p; /^--- FAIL/p'
+
+fuzz: go ## run each fuzz target for a minute, more than an hour in all (FUZZTIME=10s)
+	GO="$(GO)" tools/fuzz
 
 chaos: go ## kill gopm and its apps at random for 10 minutes (GOPM_CHAOS=1h, GOPM_CHAOS_SEED=1)
 	tools/parts test
@@ -51,6 +63,19 @@ bench: build ## measure gopm against pm2 and against what the machine can do
 	tools/parts bench
 	$(GO) run ./bench -gopm bin/gopm $(BENCHFLAGS)
 
+bench-peers: build ## measure gopm beside all its peers, about ten minutes, and write docs/benchmarks.md anew
+	tools/parts peers
+	$(GO) run ./bench -gopm bin/gopm -peers -page docs/benchmarks.md $(BENCHFLAGS)
+
+# The time of the files in the archives: that of the last commit.
+release release-check: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+
+release: go ## build dist/: an archive for amd64 and arm64 each, with licences and SHA256SUMS
+	$(GO) run ./tools/release -version $(VERSION)
+
+release-check: go ## build the release twice, from two folders without a cache: the same bytes
+	GO="$(GO)" tools/release-check $(VERSION)
+
 install: ## put bin/gopm into PREFIX/bin (/usr/local), also over a running one
 	@[ -x bin/gopm ] || $(MAKE) build
 	install -d "$(DESTDIR)$(PREFIX)/bin"
@@ -58,7 +83,7 @@ install: ## put bin/gopm into PREFIX/bin (/usr/local), also over a running one
 	mv -f "$(DESTDIR)$(PREFIX)/bin/.gopm.new" "$(DESTDIR)$(PREFIX)/bin/gopm"
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 go:
 	@tools/need-go "$(GO)"

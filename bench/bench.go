@@ -7,17 +7,26 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
 	"time"
 )
 
 //go:embed child.c
 var childSource []byte
 
+//go:embed server.js
+var serverSource []byte
+
 // bench is one run: its private folder, who is measured, and what came out.
 type bench struct {
 	options
 	root     string // removed at the end
 	child    string // child.c, compiled
+	super    string // the same, as the floor's supervisor
+	server   string // server.js
+	node     string // what runs it; empty: nothing that needs it is measured
 	managers []manager
 	report   report
 }
@@ -29,7 +38,7 @@ func open(o options) (*bench, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot make a folder to work in: %v", err)
 	}
-	b := &bench{options: o, root: root, child: filepath.Join(root, "child")}
+	b := &bench{options: o, root: root, child: filepath.Join(root, "child"), server: filepath.Join(root, "server.js")}
 	if err := b.fill(); err != nil {
 		b.close()
 		return nil, err
@@ -41,8 +50,15 @@ func (b *bench) fill() error {
 	if err := compile(b.child); err != nil {
 		return err
 	}
-	supervisor := filepath.Join(b.root, "supervisor") // another file than the apps', for the same reason
-	if err := copyFile(b.child, supervisor); err != nil {
+	if err := os.WriteFile(b.server, serverSource, 0o600); err != nil {
+		return fmt.Errorf("cannot write the server: %v", err)
+	}
+	var err error
+	if b.node, err = program("node"); err != nil {
+		b.report.remark("there is no node: its clusters are not measured")
+	}
+	b.super = filepath.Join(b.root, "supervisor") // another file than the apps', for the same reason
+	if err := copyFile(b.child, b.super); err != nil {
 		return err
 	}
 	if b.gopm != "" {
@@ -52,12 +68,24 @@ func (b *bench) fill() error {
 		}
 		b.managers = append(b.managers, gopmManager(own))
 	}
-	b.managers = append(b.managers, floorManager{supervisor: supervisor, child: b.child})
+	b.managers = append(b.managers, floorManager{supervisor: b.super, child: b.child})
 	if b.pm2 != "" {
 		b.managers = append(b.managers, pm2Manager(b.pm2))
 	} else {
 		b.report.remark("pm2 is not measured")
 	}
+	if b.peers {
+		found, missing := peers(parts(os.Getenv), b.pm2)
+		b.managers = append(b.managers, found...)
+		for _, name := range missing {
+			if len(b.among) == 0 || slices.Contains(b.among, name) {
+				b.report.problem(name, "is not there; tools/parts peers installs it")
+			}
+		}
+	}
+	b.managers = slices.DeleteFunc(b.managers, func(m manager) bool {
+		return len(b.among) > 0 && !slices.Contains(b.among, m.name())
+	})
 	for _, m := range b.managers {
 		b.report.having = append(b.report.having, m.name())
 	}
@@ -68,9 +96,11 @@ func (b *bench) close() { os.RemoveAll(b.root) }
 
 // turn is the managers in the order of one round: each begins in turn, so that what a round's first or
 // last place does to a figure is shared out.
-func (b *bench) turn(round int) []manager {
-	k := round % max(len(b.managers), 1)
-	return append(append([]manager{}, b.managers[k:]...), b.managers[:k]...)
+func (b *bench) turn(round int) []manager { return turn(b.managers, round) }
+
+func turn(managers []manager, round int) []manager {
+	k := round % max(len(managers), 1)
+	return append(append([]manager{}, managers[k:]...), managers[:k]...)
 }
 
 // compile builds child.c.
@@ -120,4 +150,32 @@ func pause(ctx context.Context, d time.Duration) bool {
 	case <-t.C:
 		return true
 	}
+}
+
+// header says when and on what a run is made.
+func (b *bench) header(at time.Time) header {
+	var all []string
+	for _, m := range b.managers {
+		if v, ok := m.(versioned); ok {
+			all = append(all, m.name()+" "+v.version())
+		}
+	}
+	if b.node != "" {
+		all = append(all, "node "+said(b.node, "--version"))
+	}
+	return header{at: at, machine: machine(), versions: strings.Join(all, ", ") + "; floor: child.c, gcc -O2 -static",
+		load: strings.Join(strings.Fields(readFile("/proc/loadavg"))[:1], "")}
+}
+
+// machine is the processors, the memory and the kernel.
+func machine() string {
+	model := "unknown processor"
+	for line := range strings.Lines(readFile("/proc/cpuinfo")) {
+		if name, value, _ := strings.Cut(line, ":"); strings.TrimSpace(name) == "model name" {
+			model = strings.TrimSpace(value)
+		}
+	}
+	memory, _ := field(readFile("/proc/meminfo"), "MemTotal")
+	return fmt.Sprintf("%d cores (%s), %.0f GB of memory, Linux %s, %s", runtime.NumCPU(), model, memory/(1<<20),
+		strings.TrimSpace(readFile("/proc/sys/kernel/osrelease")), runtime.Version())
 }

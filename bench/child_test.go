@@ -109,6 +109,37 @@ func TestSupervisorAndList(t *testing.T) {
 	}
 }
 
+// TestChildTellsWhatItWrote: each line that is in the output is told, and no other.
+func TestChildTellsWhatItWrote(t *testing.T) {
+	t.Parallel()
+	program, dir := child(t), t.TempDir()
+	s := stamps{path: filepath.Join(dir, "stamps")}
+	told := stamps{path: s.path + ".told"}
+	out, err := os.Create(filepath.Join(dir, "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	cmd := exec.Command(program, "tick", s.path, "app0", "1")
+	cmd.Stdout = out
+	started(t, cmd)
+	eventually(t, "ten lines", func() bool { return len(told.poll()) >= 10 })
+	appendTo(t, s.path+".stop", "")
+	before := -1
+	eventually(t, "it has stopped", func() bool {
+		n := len(told.poll())
+		defer func() { before = n }()
+		return n == before
+	})
+	logged := map[string]bool{}
+	for line := range strings.Lines(readFile(out.Name())) {
+		logged[strings.TrimSpace(line)] = true
+	}
+	if n := missing(told.poll(), logged); n != 0 || len(logged) < 10 || s.count("start") != 1 {
+		t.Errorf("%d of %d told lines are missing among %d; %d starts", n, len(told.all), len(logged), s.count("start"))
+	}
+}
+
 // TestChildKeepsItsPace: each line by itself and none before it is due, with what the check expects.
 func TestChildKeepsItsPace(t *testing.T) {
 	t.Parallel()

@@ -24,6 +24,12 @@ func crash(ctx context.Context, b *bench, _ int) error {
 	tail := b.report.figure("crash, p90", "ms")
 	tail.pick = p90
 	lives := b.beginAll(ctx, crashApps)
+	b.crashInTurn(ctx, lives, half, tail)
+	return nil
+}
+
+// crashInTurn kills one app of each life after the other, and ends the lives.
+func (b *bench) crashInTurn(ctx context.Context, lives map[string]*life, figures ...*figure) {
 	defer b.endAll(lives)
 	for i := range b.size.calls {
 		for _, m := range b.turn(i) {
@@ -38,8 +44,9 @@ func crash(ctx context.Context, b *bench, _ int) error {
 				delete(lives, m.name())
 				continue
 			}
-			half.add(m.name(), took)
-			tail.add(m.name(), took)
+			for _, f := range figures {
+				f.add(m.name(), took)
+			}
 		}
 	}
 	pause(ctx, rest)
@@ -48,7 +55,6 @@ func crash(ctx context.Context, b *bench, _ int) error {
 			b.report.problem(l.name(), "after %d crashes: %s", b.size.calls, wrong)
 		}
 	}
-	return nil
 }
 
 // kill ends an app that has lived long enough and returns the milliseconds to its successor's own stamp.

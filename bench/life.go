@@ -20,6 +20,8 @@ type life struct {
 	manager
 	id, dir string
 	child   string
+	server  string
+	node    string
 	env     []string
 	apps    []app
 	stamps  stamps
@@ -50,7 +52,7 @@ func apps(n int) string {
 func (b *bench) prepare(m manager, programs func(*life) []app) (*life, error) {
 	var raw [6]byte
 	rand.Read(raw[:]) // never fails
-	l := &life{manager: m, id: "bench" + hex.EncodeToString(raw[:]), child: b.child}
+	l := &life{manager: m, id: "bench" + hex.EncodeToString(raw[:]), child: b.child, server: b.server, node: b.node}
 	l.dir = filepath.Join(b.root, l.id)
 	l.stamps.path = filepath.Join(l.dir, "stamps")
 	if err := os.MkdirAll(filepath.Join(l.dir, "home"), 0o700); err != nil {
@@ -65,7 +67,12 @@ func (b *bench) prepare(m manager, programs func(*life) []app) (*life, error) {
 // begin launches a life with n idle apps and waits until all have stamped. What isn't as it
 // should be is reported; then there is no life.
 func (b *bench) begin(ctx context.Context, m manager, n int) *life {
-	l, err := b.prepare(m, idle(n))
+	return b.beginWith(ctx, m, n, idle(n))
+}
+
+// beginWith is begin with n processes that aren't the idle ones.
+func (b *bench) beginWith(ctx context.Context, m manager, n int, programs func(*life) []app) *life {
+	l, err := b.prepare(m, programs)
 	if err != nil {
 		b.report.problem("", "%v", err)
 		return nil
@@ -86,9 +93,17 @@ func (b *bench) begin(ctx context.Context, m manager, n int) *life {
 
 // beginAll begins a life with n idle apps for every manager that can.
 func (b *bench) beginAll(ctx context.Context, n int) map[string]*life {
+	return b.beginAllWith(ctx, n, idle(n))
+}
+
+func (b *bench) beginAllWith(ctx context.Context, n int, programs func(*life) []app) map[string]*life {
+	return b.beginThese(ctx, b.managers, n, programs)
+}
+
+func (b *bench) beginThese(ctx context.Context, managers []manager, n int, programs func(*life) []app) map[string]*life {
 	lives := map[string]*life{}
-	for _, m := range b.managers {
-		if l := b.begin(ctx, m, n); l != nil {
+	for _, m := range managers {
+		if l := b.beginWith(ctx, m, n, programs); l != nil {
 			lives[m.name()] = l
 		}
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,6 +32,7 @@ type app struct {
 	// of an app whose output matters: its file (else it is where the manager likes), and how many lines it writes
 	log   string
 	lines int
+	web   *web // of an app that serves HTTP
 }
 
 // pm is pm2, or what has its words.
@@ -64,6 +66,9 @@ func (p pm) prepare(l *life) error {
 	for _, a := range l.apps {
 		one := map[string]any{"name": a.name, "script": l.child, "args": a.args, "interpreter": "none",
 			"exec_mode": "fork", "autorestart": true, "cwd": l.dir}
+		if a.web != nil {
+			maps.Copy(one, a.web.fields(p.label))
+		}
 		if a.log != "" {
 			one["out_file"], one["error_file"] = a.log, filepath.Join(l.dir, "error-"+a.name+".log")
 			for k, v := range p.logFields {
@@ -85,6 +90,42 @@ func (p pm) launch(l *life) error {
 
 func (p pm) list(*life) []string { return []string{p.program, "ls"} }
 
+// foresee saves the list of pm2's apps, as its documentation says; gopm needs nothing.
+func (p pm) foresee(l *life) error {
+	if p.label == gopmName {
+		return nil
+	}
+	return l.command([]string{p.program, "save"})
+}
+
+// comeBack is any command of gopm's, and pm2's for the apps that were saved.
+func (p pm) comeBack(l *life) error {
+	if p.label == gopmName {
+		return l.command(p.list(l))
+	}
+	return l.command([]string{p.program, "resurrect"})
+}
+
+func (p pm) version() string {
+	if p.label == gopmName {
+		return said(p.program, "--version")
+	}
+	real, err := filepath.EvalSymlinks(p.program)
+	if err != nil {
+		return "unknown"
+	}
+	return packageVersion(filepath.Dir(filepath.Dir(real)))
+}
+
+// packageVersion is that of an npm package in a folder.
+func packageVersion(folder string) string {
+	var p struct{ Version string }
+	if json.Unmarshal([]byte(readFile(filepath.Join(folder, "package.json"))), &p) != nil || p.Version == "" {
+		return "unknown"
+	}
+	return p.Version
+}
+
 // quit ends the manager and its apps with its own word.
 func (p pm) quit(l *life) error { return l.command([]string{p.program, "kill"}) }
 
@@ -97,11 +138,22 @@ func (f floorManager) prepare(*life) error      { return nil }
 func (f floorManager) list(l *life) []string    { return []string{f.child, "list", l.stamps.path} }
 
 func (f floorManager) launch(l *life) error {
-	cmd := exec.Command(f.supervisor, "super", f.child, l.stamps.path, strconv.Itoa(len(l.apps)))
+	argv := []string{f.supervisor, "super", f.child, l.stamps.path, strconv.Itoa(len(l.apps))}
+	for _, a := range l.apps {
+		if a.web != nil {
+			argv = append(argv, strconv.Itoa(a.web.port))
+		}
+	}
+	return l.background(argv)
+}
+
+// background starts a command that stays until the life ends.
+func (l *life) background(argv []string) error {
+	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env, cmd.Dir = l.env, l.dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("cannot start the floor: %v", err)
+		return fmt.Errorf("cannot start the %s: %v", l.name(), err)
 	}
 	l.own = append(l.own, cmd)
 	return nil

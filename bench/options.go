@@ -18,12 +18,16 @@ type options struct {
 	json      string
 	strict    bool
 	size      size
+	// the comparison with all peers
+	peers bool
+	among []string // who is measured; empty: all
+	page  string   // where its tables are written
 }
 
 // size says how much of everything is measured.
 type size struct {
 	apps      int           // scenarios with more apps are left out unless they are named
-	settle    time.Duration // mem: least time after the start
+	settle    time.Duration // mem, serve, reload, storm: least time after the start
 	idle      time.Duration // mem: how long CPU time is counted
 	idleApps  int           // mem: with how many apps
 	calls     int           // ls: calls, crash: crashes
@@ -34,6 +38,11 @@ type size struct {
 	// pace: how often, and how long
 	paceRounds int
 	pace       time.Duration
+	// serve: how often, and how long
+	serveRounds int
+	serve       time.Duration
+	reloads     int           // and a third of the kills of a storm
+	gap         time.Duration // between two of these
 }
 
 func full() size {
@@ -41,16 +50,42 @@ func full() size {
 		apps: 1000, settle: 3 * time.Second, idle: 20 * time.Second, idleApps: 100,
 		calls: 30, volleys: 10, logRounds: 5, starts: 5, lines: 2_000_000,
 		paceRounds: 3, pace: 4 * time.Second,
+		serveRounds: 12, serve: time.Second, reloads: 5, gap: time.Second,
 	}
 }
 
 // brief is for a look while working: about a minute, so the idle time and the repetitions are few.
 func brief() size {
 	s := full()
-	s.apps, s.settle, s.idle = 100, time.Second, 3*time.Second
+	s.apps, s.idle = 100, 3*time.Second
 	s.calls, s.volleys, s.logRounds, s.starts, s.lines = 10, 3, 2, 1, 1_000_000
 	s.paceRounds, s.pace = 1, 2*time.Second
+	s.serveRounds, s.reloads = 3, 2
 	return s
+}
+
+// side is for the comparison with all peers: there are three times as many, and some are slow.
+func side() size {
+	s := full()
+	s.apps, s.calls, s.logRounds, s.starts, s.lines = 100, 15, 2, 3, 1_500_000
+	s.serveRounds, s.reloads = 4, 3
+	return s
+}
+
+// choose carries -managers over, which also says whether peers are to be looked for.
+func (o *options) choose(among string) error {
+	known := append([]string{gopmName, floorName, pm2Name}, peerNames()...)
+	for _, name := range strings.FieldsFunc(among, func(r rune) bool { return r == ',' }) {
+		if !slices.Contains(known, name) {
+			return fmt.Errorf("-managers %s: not one of %s", name, strings.Join(known, ", "))
+		}
+		o.among = append(o.among, name)
+		o.peers = o.peers || slices.Contains(peerNames(), name)
+	}
+	if o.page != "" && !o.peers {
+		return fmt.Errorf("-page has the tables of the comparison with all peers: use it with -peers")
+	}
+	return nil
 }
 
 // parse reads the command line.
@@ -64,6 +99,9 @@ func parse(args []string) (options, error) {
 	lines := f.Int("n", 0, "lines of 100 bytes that log writes (default 2000000)")
 	reps := f.Int("reps", 0, "calls of ls and crashes (default 30); what takes longer is repeated a third or a sixth as often")
 	f.StringVar(&o.json, "json", "", "file for every measured value")
+	f.BoolVar(&o.peers, "peers", false, "measure all managers that can be found beside each other, in fewer scenarios: about ten minutes")
+	among := f.String("managers", "", "only these, separated by commas: gopm,floor,pm2,"+strings.Join(peerNames(), ","))
+	f.StringVar(&o.page, "page", "", "with -peers: a page of Markdown whose tables are written anew")
 	f.BoolVar(&o.strict, "strict", false, "a missed target is a failure, too")
 	if err := f.Parse(args); err != nil {
 		return o, err
@@ -71,9 +109,16 @@ func parse(args []string) (options, error) {
 	if f.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
 	}
-	o.size = full()
-	if *quick {
+	if err := o.choose(*among); err != nil {
+		return o, err
+	}
+	switch {
+	case *quick:
 		o.size = brief()
+	case o.peers:
+		o.size = side()
+	default:
+		o.size = full()
 	}
 	if err := o.resize(*lines, *reps); err != nil {
 		return o, err
@@ -101,7 +146,8 @@ func (o *options) resize(lines, reps int) error {
 	if reps > 0 {
 		o.size.calls = reps
 		sixth := (reps + 5) / 6
-		o.size.volleys, o.size.logRounds, o.size.starts, o.size.paceRounds = 2*sixth, sixth, sixth, sixth
+		o.size.volleys, o.size.logRounds, o.size.starts = 2*sixth, sixth, sixth
+		o.size.paceRounds, o.size.serveRounds = sixth, 2*sixth
 	}
 	return nil
 }
@@ -126,18 +172,18 @@ func (o *options) programs(gopm, pm2 string) error {
 	return nil
 }
 
-// findPM2 looks where make bench installs pm2, then on PATH; empty = nowhere.
-func findPM2(getenv func(string) string) string {
+// parts is the folder in which tools/parts installs things.
+func parts(getenv func(string) string) string {
 	cache := getenv("GOPM_CACHE")
 	if cache == "" {
 		cache = filepath.Join(getenv("HOME"), ".cache", "gopm")
 	}
-	for _, place := range []string{filepath.Join(cache, "parts/pm2-7.0.4/node_modules/.bin/pm2"), "pm2"} {
-		if path, err := program(place); err == nil {
-			return path
-		}
-	}
-	return ""
+	return filepath.Join(cache, "parts")
+}
+
+// findPM2 looks where make bench installs pm2, then on PATH; empty = nowhere.
+func findPM2(getenv func(string) string) string {
+	return first(filepath.Join(parts(getenv), "pm2-7.0.4/node_modules/.bin/pm2"), "pm2")
 }
 
 // program is the absolute path of an executable.
@@ -151,6 +197,9 @@ func program(name string) (string, error) {
 
 // wants says whether a scenario is asked for: by its full name, or by its name alone, or because none is named.
 func (o options) wants(s scenario) bool {
+	if o.peers && s.among == nil {
+		return false
+	}
 	if slices.Contains(o.only, s.id()) {
 		return true
 	}

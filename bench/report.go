@@ -11,19 +11,22 @@ import (
 	"time"
 )
 
-// The names of the three that are measured.
+// The names of the three that are measured, and of those that only clusters are compared with.
 const (
-	gopmName  = "gopm"
-	pm2Name   = "pm2"
-	floorName = "floor"
+	gopmName    = "gopm"
+	pm2Name     = "pm2"
+	floorName   = "floor"
+	clusterName = "node's cluster"
+	aloneName   = "one node"
 )
 
 // figure is one row of the table: the values of one quantity for each that was measured.
 type figure struct {
-	Name   string               `json:"name"`
-	Unit   string               `json:"unit"`
-	Values map[string][]float64 `json:"values"` // by name, in the order measured
-	pick   func([]float64) float64
+	Name     string               `json:"name"`
+	Unit     string               `json:"unit"`
+	Values   map[string][]float64 `json:"values"` // by name, in the order measured
+	pick     func([]float64) float64
+	scenario string
 }
 
 // of is the one value that stands for all of a manager's; NaN where there is none.
@@ -52,26 +55,46 @@ func (f *figure) add(name string, value float64) {
 type report struct {
 	figures  []*figure
 	failures []string // gopm's, or the bench's own
-	notes    []string // pm2's: it isn't judged
+	notes    []string // of what isn't judged: pm2 and the other peers, node's cluster
 	having   []string // who is measured
+	current  string   // the scenario that runs
+	said     []saying
+}
+
+// saying is what a page has to say beside the figures of a scenario. Who did something wrong has no figures there.
+type saying struct {
+	scenario, manager, text string
+	wrong                   bool
+}
+
+func (r *report) say(s saying) {
+	if !slices.Contains(r.said, s) {
+		r.said = append(r.said, s)
+	}
 }
 
 // figure is a new row.
 func (r *report) figure(name, unit string) *figure {
-	f := &figure{Name: name, Unit: unit, Values: map[string][]float64{}}
+	f := &figure{Name: name, Unit: unit, Values: map[string][]float64{}, scenario: r.current}
 	r.figures = append(r.figures, f)
 	return f
+}
+
+// forget drops the figures of a scenario.
+func (r *report) forget(scenario string) {
+	r.figures = slices.DeleteFunc(r.figures, func(f *figure) bool { return f.scenario == scenario })
 }
 
 // problem notes what a manager did wrong, once. An empty name means the bench itself.
 func (r *report) problem(manager, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
+	r.say(saying{r.current, manager, text, true})
+	list := &r.notes
+	if manager == "" || manager == gopmName || manager == floorName {
+		list = &r.failures
+	}
 	if manager != "" {
 		text = manager + ": " + text
-	}
-	list := &r.failures
-	if manager == pm2Name {
-		list = &r.notes
 	}
 	if !slices.Contains(*list, text) {
 		*list = append(*list, text)
@@ -80,7 +103,9 @@ func (r *report) problem(manager, format string, args ...any) {
 
 // remark notes what a reader of the figures should know.
 func (r *report) remark(format string, args ...any) {
-	if text := fmt.Sprintf(format, args...); !slices.Contains(r.notes, text) {
+	text := fmt.Sprintf(format, args...)
+	r.say(saying{scenario: r.current, text: text})
+	if !slices.Contains(r.notes, text) {
 		r.notes = append(r.notes, text)
 	}
 }
@@ -97,16 +122,16 @@ func (r *report) busy(loadavg string, cores int) {
 func (r *report) misses() []string {
 	var out []string
 	for _, f := range r.figures {
-		if r.judged(f) && !targets[f.Name].met(f.of(gopmName), f.of(floorName)) {
+		if r.judged(f) && !met(f) {
 			out = append(out, f.Name)
 		}
 	}
 	return out
 }
 
-// judged says whether a figure has a target that applies in this run.
+// judged says whether a figure has a target that applies in this run: what nobody could do says nothing.
 func (r *report) judged(f *figure) bool {
-	return targets[f.Name].kind != 0 && slices.Contains(r.having, gopmName)
+	return len(f.Values) > 0 && len(targets[f.Name]) > 0 && slices.Contains(r.having, gopmName)
 }
 
 // code is the exit status.
@@ -124,6 +149,11 @@ func (r *report) print(w io.Writer, took time.Duration) {
 		rows = append(rows, r.row(f))
 	}
 	fmt.Fprint(w, table(rows))
+	for _, f := range r.figures {
+		if text := f.beside(); text != "" {
+			fmt.Fprintf(w, "also  %s\n", text)
+		}
+	}
 	for _, note := range r.notes {
 		fmt.Fprintf(w, "note  %s\n", note)
 	}
@@ -146,12 +176,26 @@ func (r *report) row(f *figure) []string {
 	verdict := ""
 	if r.judged(f) {
 		verdict = "ok"
-		if !targets[f.Name].met(gopm, floor) {
+		if !met(f) {
 			verdict = "MISS"
 		}
 	}
 	return []string{f.Name, f.Unit, f.cell(gopmName), f.cell(pm2Name), f.cell(floorName),
-		number(gopm / floor), number(gopm / pm2), targets[f.Name].String(), verdict}
+		number(gopm / floor), number(gopm / pm2), demanded(f.Name), verdict}
+}
+
+// beside are those that the table has no column for.
+func (f *figure) beside() string {
+	var others []string
+	for _, name := range []string{clusterName, aloneName} {
+		if len(f.Values[name]) > 0 {
+			others = append(others, fmt.Sprintf("%s %s, gopm %s x that", name, f.cell(name), number(f.of(gopmName)/f.of(name))))
+		}
+	}
+	if len(others) == 0 {
+		return ""
+	}
+	return f.Name + ": " + strings.Join(others, "; ")
 }
 
 // save writes everything measured as JSON.

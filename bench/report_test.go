@@ -49,20 +49,60 @@ func TestTargets(t *testing.T) {
 		gopm, floor float64
 		met         bool
 	}{
-		{target{upTo, 12}, 12, 1, true},
-		{target{upTo, 12}, 12.1, 1, false},
-		{target{upTo, 12}, math.NaN(), 1, false},
-		{target{upToFloor, 2.5}, 5, 2, true},
-		{target{upToFloor, 2.5}, 5.1, 2, false},
-		{target{upToFloor, 2.5}, 5, math.NaN(), false},
-		{target{leastFloor, 0.9}, 90, 100, true},
-		{target{leastFloor, 0.9}, 89, 100, false},
-		{target{}, 1e9, 1, true},
+		{upTo(12), 12, 1, true},
+		{upTo(12), 12.1, 1, false},
+		{upTo(12), math.NaN(), 1, false},
+		{upToTimes(2.5, floorName), 5, 2, true},
+		{upToTimes(2.5, floorName), 5.1, 2, false},
+		{upToTimes(2.5, floorName), 5, math.NaN(), false},
+		{leastTimes(0.9, floorName), 90, 100, true},
+		{leastTimes(0.9, floorName), 89, 100, false},
 	}
 	for _, c := range cases {
-		if got := c.target.met(c.gopm, c.floor); got != c.met {
+		f := &figure{Values: map[string][]float64{gopmName: {c.gopm}, floorName: {c.floor}}}
+		if got := c.target.met(f); got != c.met {
 			t.Errorf("%v with %v and %v: %v", c.target, c.gopm, c.floor, got)
 		}
+	}
+}
+
+func TestAllThatIsDemandedOfAFigureCounts(t *testing.T) {
+	t.Parallel()
+	f := &figure{Name: "serve, new", Values: map[string][]float64{gopmName: {95}, floorName: {100}, pm2Name: {40}}}
+	if !met(f) {
+		t.Error("0.95 of the floor and more than twice pm2 is a miss")
+	}
+	if f.Values[pm2Name][0] = 50; met(f) {
+		t.Error("less than twice pm2 is met")
+	}
+	if delete(f.Values, pm2Name); !met(f) {
+		t.Error("it is missed because pm2 isn't measured")
+	}
+	if f.Values[floorName][0] = 200; met(f) {
+		t.Error("half of the floor is met")
+	}
+	if got := demanded("serve, new"); got != ">= 0.9 x floor, >= 2 x pm2" {
+		t.Error(got)
+	}
+	if got := demanded("nothing of the kind"); got != "-" {
+		t.Error(got)
+	}
+}
+
+func TestOthersAreShownBeside(t *testing.T) {
+	t.Parallel()
+	r := report{having: []string{gopmName}}
+	f := r.figure("serve, kept", "requests/s")
+	f.add(gopmName, 3000)
+	if f.beside() != "" {
+		t.Error(f.beside())
+	}
+	f.add(clusterName, 2000)
+	f.add(aloneName, 1500)
+	var out strings.Builder
+	r.print(&out, time.Second)
+	if want := "also  serve, kept: node's cluster 2000, gopm 1.5 x that; one node 1500, gopm 2 x that\n"; !strings.Contains(out.String(), want) {
+		t.Errorf("no %q in\n%s", want, out.String())
 	}
 }
 
@@ -104,6 +144,18 @@ func TestWithoutGopmNothingIsMissed(t *testing.T) {
 	r.figure("ls 100 apps", "ms").add(floorName, 2)
 	if r.code(true) != 0 {
 		t.Error("a target of gopm is missed although gopm isn't measured")
+	}
+}
+
+func TestWhatNobodyCouldDoIsNotMissed(t *testing.T) {
+	t.Parallel()
+	r := report{having: []string{gopmName, floorName}}
+	f := r.figure("serve, new", "requests/s")
+	if r.code(true) != 0 {
+		t.Error("without node a figure that needs it is missed")
+	}
+	if f.add(floorName, 1); r.code(true) != 1 {
+		t.Error("gopm alone couldn't do it, and nothing is missed")
 	}
 }
 

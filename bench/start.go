@@ -48,7 +48,7 @@ func (b *bench) startOnce(ctx context.Context, m manager, n int, up, back *figur
 		last = max(last, s.at)
 	}
 	up.add(m.name(), milliseconds(began, last))
-	if m.name() != floorName { // whose command is its daemon
+	if _, is := m.(pm); is { // else the command is the daemon
 		back.add(m.name(), took)
 	}
 }

@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"runtime"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gopm/daemon/api"
+	"gopm/daemon/room"
 )
 
 func (c *cli) reportCmd() *cobra.Command {
@@ -44,6 +46,7 @@ folders are: read it before you send it.`,
 				c.reportBefore(ping)
 			}
 			c.reportState()
+			c.reportDoctor(cmd.Context())
 			fmt.Fprintln(c.out)
 			if err == nil || absent {
 				if err := c.printList(cmd.Context(), listOptions{}); err != nil && !noDaemon(err) {
@@ -68,18 +71,11 @@ func (c *cli) reportMachine() {
 	}
 	c.fact("system", "%s", orElse(strings.Trim(wordAfter("/etc/os-release", "PRETTY_NAME="), `"`), "not known"))
 	load, _ := os.ReadFile("/proc/loadavg")
-	c.fact("machine", "%d cpus, %s memory, %s available, load %s", runtime.NumCPU(),
-		kilobytes(wordAfter("/proc/meminfo", "MemTotal:")), kilobytes(wordAfter("/proc/meminfo", "MemAvailable:")), strings.TrimSpace(string(load)))
-	group := wordAfter("/proc/self/cgroup", "0::")
-	c.fact("cgroup", "%s", orElse(group, "not version 2"))
-	if group != "" {
-		dir := "/sys/fs/cgroup" + group
-		for _, name := range []string{"memory.max", "pids.max", "cpu.max"} {
-			if text, err := os.ReadFile(dir + "/" + name); err == nil {
-				c.fact("", "%s %s", name, strings.TrimSpace(string(text)))
-			}
-		}
-	}
+	have := room.Of(int(c.client.Home().Holder()))
+	c.fact("machine", "%s, %s memory, %s available, load %s", counted(have.Online, "cpu"),
+		bytesText(have.Total), kilobytes(wordAfter("/proc/meminfo", "MemAvailable:")), strings.TrimSpace(string(load)))
+	c.fact("can use", "%s", orElse(roomText(have), "all of it"))
+	c.fact("cgroup", "%s", orElse(wordAfter("/proc/self/cgroup", "0::"), "not version 2"))
 	c.fact("user", "%s (%d)", userName(uint32(os.Geteuid())), os.Geteuid())
 }
 
@@ -156,6 +152,20 @@ func (c *cli) reportState() {
 		s.Format, s.Version, uptime(time.Since(s.Written)), len(r.alive))
 	if s.Ended != "" {
 		c.fact("", "the daemon that wrote it ended by %s", s.Ended)
+	}
+}
+
+// reportDoctor prints what is not as it should be.
+func (c *cli) reportDoctor(ctx context.Context) {
+	title := "doctor"
+	for _, f := range c.examineMachine(ctx) {
+		if f.Status != gradeOK {
+			c.fact(title, "%s: %s: %s", f.Status, f.What, f.Found)
+			title = ""
+		}
+	}
+	if title != "" {
+		c.fact(title, "finds nothing wrong")
 	}
 }
 

@@ -1,6 +1,7 @@
 package cmd_test
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -54,11 +55,21 @@ const (
 	killBoth
 	killApp
 	killClient
+
+	// To clustered apps.
+	killInstance
+	stopInstance
+	reloadApp
+	reloadBad
+	scaleApp
+	updateBinary
+	fillDisk
 	deeds // how many there are
 )
 
 func (d deed) String() string {
-	return [...]string{"kill daemon", "kill keeper", "kill both", "kill app", "kill client"}[d]
+	return [...]string{"kill daemon", "kill keeper", "kill both", "kill app", "kill client",
+		"kill instance", "stop instance", "reload", "reload to a bad version", "scale", "update", "fill disk"}[d]
 }
 
 // fault is one deed, a while after the one before it.
@@ -118,7 +129,7 @@ func draw(random *rand.Rand, weights [deeds]int) (d deed) {
 
 func TestFaultsDependOnTheSeed(t *testing.T) {
 	t.Parallel()
-	even := [deeds]int{1, 1, 1, 1, 1}
+	even := [deeds]int{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}
 	one, same, other := planFaults(7, time.Minute, even), planFaults(7, time.Minute, even), planFaults(8, time.Minute, even)
 	if fmt.Sprint(one) != fmt.Sprint(same) || fmt.Sprint(one) == fmt.Sprint(other) || len(one) < 60 {
 		t.Errorf("%v\n%v\n%v", one, same, other)
@@ -180,6 +191,23 @@ func (g *gopm) strikeTwo(keeper, daemon int) {
 	for _, pid := range []int{daemon, keeper} {
 		eventually(g.T, soon, ended(pid))
 	}
+}
+
+// birth is a process that no later one with its pid is taken for. In a long run pids come
+// back.
+type birth struct {
+	pid   int
+	start string
+}
+
+func birthOf(pid int) birth {
+	const started = 19                                        // of what follows the name
+	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)) // it may be gone
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) <= started {
+		return birth{pid: pid}
+	}
+	return birth{pid, fields[started]}
 }
 
 // ended is gone, and no thread is left: until then its sockets take connections.

@@ -12,11 +12,11 @@ import (
 	"gopm/daemon/api"
 )
 
-// onSmallDisk puts a test's home on a disk of 1 MB.
-func (g *gopm) onSmallDisk() {
+// onSmallDisk puts a test's home on a disk of so many MB.
+func (g *gopm) onSmallDisk(megabytes int) {
 	g.Helper()
 	must(g.T, os.Mkdir(g.home, 0o700))
-	err := syscall.Mount("gopm-test", g.home, "tmpfs", 0, "size=1m,mode=700")
+	err := syscall.Mount("gopm-test", g.home, "tmpfs", 0, fmt.Sprintf("size=%dm,mode=700", megabytes))
 	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EACCES) {
 		g.Skip("only root can mount")
 	}
@@ -53,7 +53,7 @@ func (g *gopm) fill() string {
 // can't be written is counted; when there is space again all is well by itself.
 func TestFullDisk(t *testing.T) {
 	g := newGopm(t)
-	g.onSmallDisk()
+	g.onSmallDisk(1)
 	g.cast(role{"a", "-every 5ms -pad 50 -err", ""}, role{"b", "-every 5ms -pad 50", ""}, role{"c", "-every 5ms", ""})
 	pids := g.pids()
 	eventually(t, soon, func() error { return g.stateIs(g.list()) })

@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// load are clients of an HTTP server that ask all the time, some on a connection
+// askers are clients of an HTTP server that ask all the time, some on a connection
 // kept, some on a new one for every request.
-type load struct {
+type askers struct {
 	stop    context.CancelFunc
 	clients sync.WaitGroup
 	asked   atomic.Int64
@@ -24,13 +24,13 @@ type load struct {
 
 const loadPause = 5 * time.Millisecond // of a client between two requests: the machine has other things to do
 
-// newLoad begins to ask, once the server answers.
-func newLoad(t *testing.T, port int) *load {
+// newAskers begins to ask, once the server answers.
+func newAskers(t *testing.T, port int) *askers {
 	t.Helper()
 	url := fmt.Sprintf("http://127.0.0.1:%d/", port)
 	eventually(t, soon, func() error { return fetch(http.DefaultClient, url) })
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &load{stop: cancel}
+	l := &askers{stop: cancel}
 	for _, fresh := range []bool{false, false, true, true} {
 		l.clients.Go(func() { l.ask(ctx, url, fresh) }) // ends with ctx, waited for by end
 	}
@@ -38,7 +38,7 @@ func newLoad(t *testing.T, port int) *load {
 	return l
 }
 
-func (l *load) ask(ctx context.Context, url string, fresh bool) {
+func (l *askers) ask(ctx context.Context, url string, fresh bool) {
 	transport := &http.Transport{DisableKeepAlives: fresh, DialContext: (&net.Dialer{Timeout: soon}).DialContext}
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport, Timeout: soon}
@@ -67,7 +67,7 @@ func fetch(client *http.Client, url string) error {
 }
 
 // end stops asking; not one request may have failed.
-func (l *load) end(t *testing.T) {
+func (l *askers) end(t *testing.T) {
 	t.Helper()
 	l.stop()
 	l.clients.Wait()
@@ -81,7 +81,7 @@ func (l *load) end(t *testing.T) {
 // to gopm the same processes must run, none of them restarted.
 type served struct {
 	*gopm
-	load   *load
+	load   *askers
 	before map[string]int
 }
 
@@ -91,7 +91,7 @@ func serve(g *gopm) *served {
 	g.cast(
 		role{"web", fmt.Sprintf("-port %d -every 10ms -err", port), ""},
 		role{"logger", "-every 1ms -batch 5 -err", `"max_size": "100K", "retain": 0`})
-	return &served{g, newLoad(g.T, port), g.pids()}
+	return &served{g, newAskers(g.T, port), g.pids()}
 }
 
 // unharmed lets the clients ask for a while, and compares.

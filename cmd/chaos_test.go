@@ -69,11 +69,16 @@ type chaos struct {
 	hurt    map[string]time.Time // when an app was last made to end
 	unsaid  map[string]int       // ends so shortly before the death of both that the disk may not know of them
 	unseen  map[string]int       // runs of diers that nobody counts any more
-	struck  map[int]bool         // keepers and daemons that may still be ending
+	struck  map[birth]bool       // keepers and daemons that may still be ending
 }
 
 func (c *chaos) note(format string, args ...any) {
 	c.diary = append(c.diary, fmt.Sprintf("%7.3f ", time.Since(c.began).Seconds())+fmt.Sprintf(format, args...))
+}
+
+func newChaos(g *gopm, victims []string) *chaos {
+	return &chaos{gopm: g, victims: victims, began: time.Now(), killed: map[string]int{}, asked: map[string]int{},
+		hurt: map[string]time.Time{}, unsaid: map[string]int{}, unseen: map[string]int{}, struck: map[birth]bool{}}
 }
 
 func TestChaos(t *testing.T) {
@@ -81,11 +86,10 @@ func TestChaos(t *testing.T) {
 	span := spanOf(t, chaosSwitch, 15*time.Second)
 	port := freePort(t)
 	roles, victims := chaosCast(port)
-	c := &chaos{gopm: g, victims: victims, began: time.Now(), killed: map[string]int{}, asked: map[string]int{},
-		hurt: map[string]time.Time{}, unsaid: map[string]int{}, unseen: map[string]int{}, struck: map[int]bool{}}
+	c := newChaos(g, victims)
 	t.Cleanup(c.explain)
 	g.run("start", g.castFile(roles...), "--no-wait")
-	load := newLoad(t, port)
+	load := newAskers(t, port)
 	plan := planFaults(chaosSeed(t), span, [deeds]int{killDaemon: 5, killKeeper: 2, killBoth: 1, killApp: 8, killClient: 4})
 	for _, f := range plan {
 		<-time.After(f.after)
@@ -141,12 +145,12 @@ func (c *chaos) do(f fault) {
 		c.killClient(chaosClients[f.victim%len(chaosClients)], f.delay)
 	case killKeeper:
 		keeper := c.keeper()
-		c.alone, c.struck[keeper] = time.Now(), true
+		c.alone, c.struck[birthOf(keeper)] = time.Now(), true
 		strike(keeper)
 		c.note("%v %d", f.deed, keeper)
 	case killDaemon:
 		daemon := c.present()
-		c.struck[daemon] = true
+		c.struck[birthOf(daemon)] = true
 		strike(daemon)
 		c.lives++
 		c.note("%v %d", f.deed, daemon)
@@ -165,7 +169,7 @@ func (c *chaos) present() int {
 	c.Helper()
 	var daemon int
 	eventually(c.T, soon, func() error {
-		if daemon = c.daemonNow(); daemon != 0 && !c.struck[daemon] {
+		if daemon = c.daemonNow(); daemon != 0 && !c.struck[birthOf(daemon)] {
 			return nil
 		}
 		if daemon == 0 && c.keeperNow() == 0 && time.Since(c.alone) < 3*time.Second {
@@ -184,7 +188,7 @@ func (c *chaos) keeper() int {
 	var keeper int
 	eventually(c.T, soon, func() error {
 		c.present() // it may turn out that its death comes just after that of the keeper
-		if keeper = c.keeperNow(); keeper == 0 || c.struck[keeper] {
+		if keeper = c.keeperNow(); keeper == 0 || c.struck[birthOf(keeper)] {
 			return fmt.Errorf("no keeper; the last was %d", keeper)
 		}
 		return nil

@@ -190,7 +190,7 @@ func TestUpdateAsProcessOne(t *testing.T) {
 	port := freePort(t)
 	i.cast(role{"web", fmt.Sprintf("-port %d -every 5ms -err", port), ""})
 	before := i.actorsNow()
-	load := newLoad(t, port)
+	load := newAskers(t, port)
 	i.install(newer, 0o755)
 	i.run("update")
 	contains(t, "ping after update", i.run("ping"), newerVersion, "keeper 1)")

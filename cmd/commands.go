@@ -27,19 +27,28 @@ var makers = [...]maker{
 	{"startOrReload startOrGracefulReload", (*cli).startOrReloadCmd, nil, true, false},
 	{"restart", (*cli).restartCmd, (*cli).completeTargets, true, true},
 	{"reload", (*cli).reloadCmd, (*cli).completeTargets, true, true},
+	{"runtime", (*cli).runtimeCmd, (*cli).completeStart, false, false},
+	{"run", (*cli).runCmd, (*cli).completeTargets, false, true},
+	{"lock", (*cli).lockCmd, nil, false, false},
 	{"stop", (*cli).stopCmd, (*cli).completeTargets, true, true},
 	{"delete del", (*cli).deleteCmd, (*cli).completeTargets, true, true},
 	{"scale", (*cli).scaleCmd, (*cli).completeScale, true, true},
 	{"reset", (*cli).resetCmd, (*cli).completeTargets, true, true},
 	{"sendSignal", (*cli).sendSignalCmd, (*cli).completeSignal, true, true},
+	{"send", (*cli).sendCmd, (*cli).completeTargets, true, true},
 	{listWords, (*cli).listCmd, nil, true, false},
+	{"healthcheck", (*cli).healthcheckCmd, (*cli).completeTargets, true, false},
 	{"jlist", (*cli).jlistCmd, nil, false, false},
 	{"prettylist", (*cli).prettylistCmd, nil, false, false},
 	{"describe info desc show", (*cli).infoCmd, (*cli).completeTargets, true, false},
 	{"env", (*cli).envCmd, (*cli).completeTargets, true, false},
+	{"config", (*cli).configCmd, (*cli).completeTargets, true, false},
 	{"id", (*cli).idCmd, (*cli).completeTargets, false, false},
 	{"pid", (*cli).pidCmd, (*cli).completeTargets, false, false},
 	{"logs log", (*cli).logsCmd, (*cli).completeTargets, false, false},
+	{"monit dashboard dash", (*cli).monitCmd, nil, false, false},
+	{"events", (*cli).eventsCmd, (*cli).completeTargets, false, false},
+	{"metrics", (*cli).metricsCmd, nil, false, false},
 	{"flush", (*cli).flushCmd, (*cli).completeTargets, true, true},
 	{"reloadLogs", (*cli).reloadLogsCmd, (*cli).completeTargets, true, true},
 	{"save dump", (*cli).saveCmd, nil, true, true},
@@ -53,8 +62,13 @@ var makers = [...]maker{
 	{"init ecosystem", (*cli).initCmd, nil, false, false},
 	{"import", (*cli).importCmd, nil, false, false},
 	{"schema", (*cli).schemaCmd, nil, false, false},
+	{"shims", (*cli).shimsCmd, nil, false, false},
+	{"doctor", (*cli).doctorCmd, nil, true, false},
 	{"report", (*cli).reportCmd, nil, false, false},
+	{"deploy", (*cli).deployCmd, (*cli).completeDeploy, false, false},
+	{"fleet", (*cli).fleetCmd, nil, false, false},
 	{"completion", (*cli).completionCmd, nil, false, false},
+	{"dial-stdio", (*cli).dialStdioCmd, nil, false, false},
 	{"version", (*cli).versionCmd, nil, false, false},
 }
 
@@ -79,7 +93,12 @@ func (m maker) command(c *cli) *cobra.Command {
 		cmd.Flags().BoolVar(&c.json, "json", false, "print the result as JSON (docs/commands.md)")
 	}
 	if m.orders {
-		cmd.PreRunE = c.revive
+		cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
+			if f := cmd.Flags().Lookup("no-daemon"); f != nil && f.Changed {
+				return nil
+			}
+			return c.revive(cmd, args)
+		}
 	}
 	if m.complete != nil {
 		cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {

@@ -11,15 +11,18 @@ import (
 )
 
 func (c *cli) stopCmd() *cobra.Command {
-	return &cobra.Command{
+	stop := &cobra.Command{
 		Use:   "stop TARGET...",
 		Short: "Stop apps; they stay in the list",
 		Long:  "Stop apps and wait until they are down; they stay in the list. A target is " + targetHelp,
 		Args:  needTargets,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			c.noteStopWatch(cmd)
 			return c.endTargets(cmd, api.PathStop, args)
 		},
 	}
+	takeStopWatch(stop)
+	return stop
 }
 
 func (c *cli) deleteCmd() *cobra.Command {

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gopm/daemon/api"
+	"gopm/ecosystem"
 )
 
 // envOptions are the options of env.
@@ -26,9 +27,10 @@ func (c *cli) envCmd() *cobra.Command {
 instances the first is shown; an id names another. It is what the present run was
 given, or the next run will be if the app is down. A value with line ends is quoted.
 
-Values that look like secrets are hidden; --show shows them. A secret has a name with
-TOKEN, SECRET, PASS, CREDENTIAL, PRIVATE in it, or with a word AUTH, DSN, PWD, PW, SALT,
-COOKIE or ...KEY; or it is a private key, a text with "password=", or the password in a URL.
+Values that look like secrets are hidden; --show-secrets shows them. A secret has a name
+that the app lists as one ("secrets"), or one with TOKEN, SECRET, PASS, CREDENTIAL, PRIVATE
+in it, or with a word AUTH, AUTHORIZATION, DSN, PWD, PW, SALT, COOKIE or ...KEY; or it is a
+private key, a text with "password=", or the password in a URL.
 
 --origin says where each is from: declared (env, env_file, port), inherited (from
 the shell that started the app first, or of the last -a), gopm (who the instance is).
@@ -47,7 +49,8 @@ A target is ` + targetHelp,
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&o.show, "show", false, "show secrets, too")
+	showFlags(cmd, &o.show)
+	cmd.Flags().BoolVar(&o.show, "show", false, "the same as --show-secrets")
 	cmd.Flags().BoolVar(&o.origin, "origin", false, "say where each variable is from")
 	return cmd
 }
@@ -67,7 +70,7 @@ func (c *cli) printEnvironments(all []api.Environment, o envOptions) {
 		c.printVariables(shown, o)
 	}
 	if hidden > 0 && !c.silent {
-		c.warn("%s hidden (--show shows them)", counted(hidden, "value"))
+		c.warn("%s hidden (--show-secrets shows them)", counted(hidden, "value"))
 	}
 }
 
@@ -88,11 +91,17 @@ func (c *cli) firstOfEach(all []api.Environment) []api.Environment {
 	return first
 }
 
+// showFlags is the option by which secrets are shown.
+func showFlags(cmd *cobra.Command, show *bool) {
+	cmd.Flags().BoolVar(show, "show-secrets", false, "show secrets, too")
+}
+
 // hideSecrets masks what looks like one, and says how many there were.
 func hideSecrets(all []api.Environment) (hidden int) {
 	for _, e := range all {
+		veil := ecosystem.Hiding(e.Secrets)
 		for i, v := range e.Vars {
-			if value := mask(v.Name, v.Value); value != v.Value {
+			if value := veil.Var(v.Name, v.Value); value != v.Value {
 				e.Vars[i].Value = value
 				hidden++
 			}

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 
 	"gopm/daemon/api"
+	"gopm/daemon/room"
 	"gopm/ecosystem"
 )
 
@@ -18,9 +18,9 @@ func (c *cli) readFile(ctx context.Context, target string) (*ecosystem.File, err
 	var file *ecosystem.File
 	var err error
 	if target == "-" {
-		file, err = ecosystem.ReadFrom(c.in, options())
+		file, err = ecosystem.ReadFrom(c.in, c.options())
 	} else {
-		file, err = ecosystem.Read(ctx, target, options())
+		file, err = ecosystem.Read(ctx, target, c.options())
 	}
 	var problems ecosystem.Problems
 	if err != nil && !errors.As(err, &problems) {
@@ -98,12 +98,15 @@ func (c *cli) remark(problems ecosystem.Problems) {
 	}
 }
 
-func options() ecosystem.Options {
+// options is the world of a file. Programs are started by the daemon and share its limits,
+// which may be others than those of this command.
+func (c *cli) options() ecosystem.Options {
 	dir, err := os.Getwd()
 	if err != nil {
 		dir = "/" // the folder was removed; relative paths will say so
 	}
-	return ecosystem.Options{Environ: environ(), Dir: dir, CPUs: runtime.NumCPU()}
+	have := room.Of(int(c.client.Home().Holder()))
+	return ecosystem.Options{Environ: environ(), Dir: dir, CPUs: have.CPUs(), Memory: have.Bytes()}
 }
 
 func names(set map[string]string) string {

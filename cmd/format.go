@@ -72,8 +72,27 @@ func cpuText(u api.Usage) string {
 
 // statusText is a status with its reason where it is not online.
 func statusText(p api.Process, now time.Time) string {
+	if len(p.WaitsOn) > 0 {
+		return fmt.Sprintf("%s (waits for %s)", p.Status, abbreviate(p.WaitsOn, 2))
+	}
 	why := exitShort(p.LastExit)
+	if p.Scheduled && (p.Status == "stopped" || p.Status == "errored") {
+		return scheduledText(p, now)
+	}
 	switch p.Status {
+	case api.StatusStandby:
+		return standbyText(p.Lock)
+	case "online":
+		switch {
+		case p.Lock != nil && !p.Lock.Ends.IsZero():
+			return fmt.Sprintf("online (lock lost in %s)", duration(max(0, p.Lock.Ends.Sub(now))))
+		case p.Unhealthy && p.Standby:
+			return "standby (unhealthy)"
+		case p.Unhealthy:
+			return "online (unhealthy)"
+		case p.Standby:
+			return standbyText(p.Lock)
+		}
 	case "waiting restart":
 		return strings.TrimSpace(fmt.Sprintf("waiting %s %s", duration(max(0, p.NextTry.Sub(now))), why))
 	case "errored":
@@ -84,7 +103,7 @@ func statusText(p api.Process, now time.Time) string {
 		return text
 	case "stopped":
 		if p.Rested != "" {
-			return fmt.Sprintf("stopped (before %s: online)", p.Rested)
+			return fmt.Sprintf("stopped (before %s: %s)", p.Rested, map[bool]string{false: "online", true: "scheduled"}[p.Job])
 		}
 		if p.LastExit != nil && !p.LastExit.Requested {
 			return strings.TrimSpace("stopped " + why)
@@ -95,13 +114,34 @@ func statusText(p api.Process, now time.Time) string {
 			return "stopping (SIGKILL sent)"
 		case p.Clearing:
 			return "stopping (leftovers)"
+		case p.Hook != "":
+			return fmt.Sprintf("stopping (%s)", p.Hook)
 		}
 	case "launching":
 		if p.Clearing {
 			return "launching (leftovers)"
 		}
+		if p.Hook != "" {
+			return fmt.Sprintf("launching (%s)", p.Hook)
+		}
+		if p.NotReady {
+			return fmt.Sprintf("launching (not ready %s)", duration(max(0, now.Sub(p.Started))))
+		}
 	}
 	return p.Status
+}
+
+// standbyText says why one stands by.
+func standbyText(l *api.Lock) string {
+	switch {
+	case l == nil:
+		return api.StatusStandby
+	case l.Why != "": // what was known before may not be true any more
+		return fmt.Sprintf("standby (%s: can't be asked for)", l.Key)
+	case l.Holder != "":
+		return fmt.Sprintf("standby (%s: held by %s)", l.Key, l.Holder)
+	}
+	return fmt.Sprintf("standby (%s)", l.Key)
 }
 
 // exitShort is the reason in brackets: (exit 3), (SIGKILL), (out of memory).
@@ -111,6 +151,10 @@ func exitShort(e *api.Exit) string {
 		return ""
 	case e.Error != "":
 		return "(" + e.Error + ")"
+	case e.Fault != "":
+		return "(" + e.Fault + ")"
+	case e.Hang != "":
+		return "(hang)"
 	case e.OOM:
 		return "(out of memory)"
 	case e.Signal != "":

@@ -51,15 +51,18 @@ func TestStatusText(t *testing.T) {
 	killed := &api.Exit{Signal: "SIGKILL"}
 	three := &api.Exit{Code: 3}
 	for want, p := range map[string]api.Process{
-		"online":                          {Status: "online", LastExit: killed},
-		"waiting 1.2s (SIGKILL)":          {Status: "waiting restart", LastExit: killed, NextTry: now.Add(1200 * time.Millisecond)},
-		"errored (exit 3), next try 12s":  {Status: "errored", LastExit: three, NextTry: now.Add(12 * time.Second)},
-		"errored (exit 3)":                {Status: "errored", LastExit: three},
-		"errored (permission denied: /x)": {Status: "errored", LastExit: &api.Exit{Error: "permission denied: /x"}},
-		"stopped":                         {Status: "stopped", LastExit: &api.Exit{Signal: "SIGINT", Requested: true}},
-		"stopped (exit 3)":                {Status: "stopped", LastExit: three},
-		"stopping (SIGKILL sent)":         {Status: "stopping", Killed: true},
-		"waiting 0s (out of memory)":      {Status: "waiting restart", LastExit: &api.Exit{Signal: "SIGKILL", OOM: true}, NextTry: now.Add(-time.Second)},
+		"online":                                {Status: "online", LastExit: killed},
+		"waiting 1.2s (SIGKILL)":                {Status: "waiting restart", LastExit: killed, NextTry: now.Add(1200 * time.Millisecond)},
+		"errored (exit 3), next try 12s":        {Status: "errored", LastExit: three, NextTry: now.Add(12 * time.Second)},
+		"errored (exit 3)":                      {Status: "errored", LastExit: three},
+		"errored (permission denied: /x)":       {Status: "errored", LastExit: &api.Exit{Error: "permission denied: /x"}},
+		"stopped":                               {Status: "stopped", LastExit: &api.Exit{Signal: "SIGINT", Requested: true}},
+		"stopped (exit 3)":                      {Status: "stopped", LastExit: three},
+		"stopping (SIGKILL sent)":               {Status: "stopping", Killed: true},
+		"standby (locks/x: held by b:x)":        {Status: api.StatusStandby, Delay: api.Delay{Lock: &api.Lock{Key: "locks/x", Holder: "b:x"}}},
+		"standby (locks/x: can't be asked for)": {Status: api.StatusStandby, Delay: api.Delay{Lock: &api.Lock{Key: "locks/x", Holder: "b:x", Why: "no answer"}}},
+		"standby (locks/x: held by c:x)":        {Status: "online", Standby: true, Delay: api.Delay{Lock: &api.Lock{Key: "locks/x", Holder: "c:x"}}},
+		"waiting 0s (out of memory)":            {Status: "waiting restart", LastExit: &api.Exit{Signal: "SIGKILL", OOM: true}, NextTry: now.Add(-time.Second)},
 	} {
 		if got := statusText(p, now); got != want {
 			t.Errorf("statusText = %q, want %q", got, want)

@@ -69,7 +69,7 @@ func (c *cli) importPM2(ctx context.Context, args []string, o importOptions) err
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		c.warn("warning: cannot read pm2-logrotate's settings: %v", err)
 	}
-	opts := options()
+	opts := c.options()
 	opts.Dir = filepath.Dir(filepath.Join(opts.Dir, o.output))
 	if filepath.IsAbs(o.output) {
 		opts.Dir = filepath.Dir(o.output)
@@ -96,7 +96,7 @@ func (c *cli) importPM2(ctx context.Context, args []string, o importOptions) err
 // readBack says what gopm will say about a file that was just written, and whether
 // it can be started. Mistakes are no failure: what it names may come later.
 func (c *cli) readBack(ctx context.Context, path string) bool {
-	file, err := ecosystem.Read(ctx, path, options())
+	file, err := ecosystem.Read(ctx, path, c.options())
 	var problems ecosystem.Problems
 	switch {
 	case errors.As(err, &problems):

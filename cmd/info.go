@@ -13,12 +13,14 @@ import (
 )
 
 func (c *cli) infoCmd() *cobra.Command {
-	return &cobra.Command{
+	show := false
+	cmd := &cobra.Command{
 		Use:     "describe TARGET...",
 		Aliases: []string{"info", "desc", "show"},
 		Short:   "Tell everything about an app",
-		Long:    "Tell everything about the instances of an app. A target is " + targetHelp,
-		Args:    needTargets,
+		Long: `Tell everything about the instances of an app. Values that look like secrets are hidden, as
+by gopm env; --show-secrets shows them. A target is ` + targetHelp,
+		Args: needTargets,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			targets, err := c.targetNames(cmd.Context(), args)
 			if err != nil {
@@ -30,16 +32,28 @@ func (c *cli) infoCmd() *cobra.Command {
 			if len(details) == 0 {
 				return err
 			}
+			if !show {
+				hideInDetails(details)
+			}
 			return cmp.Or(c.printInfos(details), err)
 		},
+	}
+	showFlags(cmd, &show)
+	return cmd
+}
+
+// hideInDetails hides what looks like a secret in what was set for apps.
+func hideInDetails(details []api.Detail) {
+	for i := range details {
+		d := &details[i]
+		d.Argv = d.App.Veil().Words(d.Argv)
+		d.App = d.App.Masked()
+		d.App.Consul = maskConsul(d.App.Consul)
 	}
 }
 
 func (c *cli) printInfos(details []api.Detail) error {
 	if c.json {
-		for i := range details {
-			details[i].App.Env.Vars = maskAll(details[i].App.Env.Vars)
-		}
 		return c.printJSON(details)
 	}
 	for _, d := range details {
@@ -56,6 +70,12 @@ func (c *cli) printInfo(d api.Detail) error {
 	now := time.Now()
 	rows := append(stateRows(d, now), programRows(d)...)
 	rows = append(rows, policyRows(d.App)...)
+	rows = append(rows, boundRows(d)...)
+	rows = append(rows, hookRows(d.App.Hooks)...)
+	rows = append(rows, orderRows(d)...)
+	rows = append(rows, timeRows(d, now)...)
+	rows = append(rows, watchRows(d, now)...)
+	rows = append(rows, configRows(d, now)...)
 	rows = append(rows, logRows(d)...)
 	width, _ := terminalSize(c.out)
 	var cells [][]string
@@ -65,7 +85,7 @@ func (c *cli) printInfo(d api.Detail) error {
 		}
 		value := clip(printable(r[1]), width-32)
 		if r[0] == "status" {
-			value = c.paint(statusColour(d.Process.Status), value)
+			value = c.paint(statusColour(d.Process), value)
 		}
 		cells = append(cells, []string{c.paint(bold, r[0]), value})
 	}
@@ -105,15 +125,72 @@ func stateRows(d api.Detail, now time.Time) []infoRow {
 		{"pid", pidText(d.Instance)},
 		{"cpu", cpuText(d.Usage)},
 		{"memory", memoryText(d)},
+		{"may use", roomOf(d)},
 		{"listens on", strings.Join(d.Ports, ", ")},
+		{"shares", shares(d.Place)},
+		{"refused", refused(d.Place)},
+		{"lent", lent(d.Place)},
+		{"says", d.Says},
 		{"unstable restarts", fmt.Sprint(p.Unstable)},
 		{"last exit", lastExit(p.LastExit, now)},
 		{"last restart because", p.Cause},
 	}
+	rows = append(rows, lockRows(p.Lock, now)...)
+	rows = append(rows, healthRows(d, now)...)
+	rows = append(rows, infoRow{"consul", registrationText(d.Consul, now)})
 	if !p.NextTry.IsZero() {
 		rows = append(rows, infoRow{"next restart", fmt.Sprintf("in %s, at %s", duration(max(0, p.NextTry.Sub(now))), p.NextTry.Format(time.DateTime))})
 	}
 	return rows
+}
+
+// instanceText is an instance's number. Which of them are spares changes.
+func instanceText(d api.Detail) string {
+	text := fmt.Sprintf("%d of %d", d.Index, d.App.Scale.Total())
+	if spares := d.App.Scale.Total() - d.App.Scale.Instances; spares > 0 {
+		text += fmt.Sprintf(" (%d active, %d standby)", d.App.Scale.Instances, spares)
+	}
+	return text
+}
+
+// shares is what an instance has together with the others of its app.
+func shares(p *api.Place) string {
+	switch {
+	case p == nil:
+		return ""
+	case p.Trouble != "":
+		return "nothing: " + p.Trouble
+	}
+	text := orElse(strings.Join(p.Addresses, ", "), "no port (it listens on none)")
+	switch {
+	case p.Standby && p.Ready:
+		text += "; standby: others get the connections"
+	case p.Standby:
+		text = "standby: held before it listens"
+	}
+	if p.Roll != "" {
+		text += "; reload: " + p.Roll
+	}
+	if p.NoNewPrivs {
+		text += "; no_new_privs is set: setuid programs have no effect in it"
+	}
+	return text
+}
+
+// refused is why its program could not have a port.
+func refused(p *api.Place) string {
+	if p == nil {
+		return ""
+	}
+	return p.Refused
+}
+
+// lent is why its program has sockets of gopm's.
+func lent(p *api.Place) string {
+	if p == nil {
+		return ""
+	}
+	return p.Lent
 }
 
 func memoryText(d api.Detail) string {
@@ -148,9 +225,9 @@ func programRows(d api.Detail) []infoRow {
 		{"script id", fmt.Sprint(d.ID)},
 		{"exec cwd", cmd.Cwd},
 		{"exec mode", d.Mode + "_mode"},
-		{"instance", fmt.Sprintf("%d of %d", d.Index, d.App.Scale.Instances)},
+		{"instance", instanceText(d)},
 		{"user", d.User},
-		{"watch & reload", "✘"},
+		{"watch & reload", watchMark(d)},
 		{"created at", d.Created.Format(time.RFC3339)},
 		{"from", orElse(d.Origin, "command line")},
 	}
@@ -172,7 +249,11 @@ func policyRows(a ecosystem.App) []infoRow {
 	rows := []infoRow{
 		{"autorestart", restart},
 		{"min uptime", duration(r.MinUptime)},
-		{"stop", fmt.Sprintf("%s, SIGKILL after %s", a.Stop.Signal, duration(a.Stop.Timeout))},
+		{"ready when", readyText(a)},
+		{"stop", stopText(a)},
+	}
+	if a.Talk.Stdin {
+		rows = append(rows, infoRow{"standard input", "what gopm send writes"})
 	}
 	if r.Delay > 0 {
 		rows = append(rows, infoRow{"restart delay", duration(r.Delay)})
@@ -182,6 +263,27 @@ func policyRows(a ecosystem.App) []infoRow {
 	}
 	if r.MaxMemory > 0 {
 		rows = append(rows, infoRow{"max memory restart", bytesText(r.MaxMemory)})
+	}
+	return rows
+}
+
+// boundRows are what the program may do and use.
+func boundRows(d api.Detail) []infoRow {
+	b := d.App.Bounds
+	var rows []infoRow
+	if b.NoNewPrivs {
+		rows = append(rows, infoRow{"no_new_privs", "yes"})
+	}
+	if b.Nice != nil {
+		rows = append(rows, infoRow{"nice", fmt.Sprint(*b.Nice)})
+	}
+	var rlimits []string
+	for _, r := range b.Rlimits {
+		rlimits = append(rlimits, r.String())
+	}
+	rows = append(rows, infoRow{"rlimits", strings.Join(rlimits, ", ")})
+	if b.Limits.IsSet() {
+		rows = append(rows, infoRow{"limits", strings.TrimSuffix(b.Limits.String()+": "+d.Limited, ": ")})
 	}
 	return rows
 }

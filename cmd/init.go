@@ -72,7 +72,7 @@ func (c *cli) init(ctx context.Context, dir string, o initOptions) error {
 	case o.convert && made.Ready == "":
 		return usagef("no ecosystem file in %s to convert", dir)
 	case o.convert:
-		if made.Text, err = ecosystem.Convert(ctx, filepath.Join(dir, made.Ready), options()); err != nil {
+		if made.Text, err = ecosystem.Convert(ctx, filepath.Join(dir, made.Ready), c.options()); err != nil {
 			return err
 		}
 		made.Found = []string{made.Ready + ": with the values that it has now"}

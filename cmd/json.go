@@ -26,6 +26,7 @@ type result struct {
 	Apps      []api.AppOutcome `json:"apps"`
 	Instances []api.Instance   `json:"instances"`
 	Warnings  []string         `json:"warnings,omitempty"`
+	Rolls     []api.RollStep   `json:"rolls,omitempty"` // the steps of reloads, and of what was drained
 }
 
 // printResult ends a command that did something: the list, or with --json the result.
@@ -37,7 +38,7 @@ func (c *cli) printResult(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r := result{Apps: []api.AppOutcome{}, Instances: []api.Instance{}, Warnings: c.done.Warnings}
+	r := result{Apps: []api.AppOutcome{}, Instances: []api.Instance{}, Warnings: c.done.Warnings, Rolls: c.done.Rolls}
 	r.Apps = append(r.Apps, c.done.Apps...)
 	for _, row := range rows {
 		if slices.ContainsFunc(r.Apps, func(a api.AppOutcome) bool { return a.Name == row.Name }) {

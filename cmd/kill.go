@@ -17,7 +17,7 @@ func (c *cli) killCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "kill",
 		Short: "Stop all apps and the daemon",
-		Long:  "Stop all apps, then the daemon. Nothing is left running when it returns.",
+		Long:  "Stop all apps, then the daemon. When it returns, nothing that gopm knows of is left running; what has left its\nprocess group, its parents and its environment behind cannot be found, unless its app has limits.",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
@@ -92,7 +92,7 @@ func (c *cli) kill(ctx context.Context) error {
 		}
 		c.say("stopped %s", abbreviate(stopped, 10))
 	}
-	c.say("daemon stopped; nothing is left running")
+	c.say("daemon stopped; nothing that gopm knows of is left running")
 	return nil
 }
 
@@ -116,7 +116,7 @@ func (c *cli) terminate(ctx context.Context, pid int, others ...int) error {
 	if err := c.signalAndWait(ctx, syscall.SIGTERM, append([]int{pid}, others...)...); err != nil {
 		return err
 	}
-	c.say("daemon stopped; nothing is left running")
+	c.say("daemon stopped; nothing that gopm knows of is left running")
 	return nil
 }
 

@@ -57,12 +57,13 @@ func (c *cli) launch(ctx context.Context, home api.Home) error {
 	defer stop()
 	answer, err := io.ReadAll(io.LimitReader(r, 64<<10))
 	text := strings.TrimSpace(string(answer))
+	verdict, warnings, _ := strings.Cut(text, "\n")
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case text == "ok", strings.HasPrefix(text, "ok\n"):
-		for _, line := range strings.Split(text, "\n")[1:] {
-			fmt.Fprintln(c.err, "gopm: warning:", line)
+	case verdict == "ok":
+		for line := range strings.Lines(warnings) {
+			fmt.Fprintln(c.err, "gopm: warning:", strings.TrimSuffix(line, "\n"))
 		}
 		return nil
 	case text != "":
@@ -110,7 +111,7 @@ func binaryPath() string {
 	if called, e := exec.LookPath(os.Args[0]); err == nil && e == nil {
 		if abs, e := filepath.Abs(called); e == nil {
 			if info, e := os.Stat(abs); e == nil && os.SameFile(own, info) {
-				return abs
+				return behindShim(abs)
 			}
 		}
 	}
@@ -118,11 +119,14 @@ func binaryPath() string {
 	return strings.TrimSuffix(path, " (deleted)")
 }
 
+// metricsVariable is where the daemon is to serve metrics.
+const metricsVariable = "GOPM_METRICS"
+
 // daemonEnviron is what the daemon itself needs; apps get their user's environment
 // with the request that starts them, not through the daemon.
 func daemonEnviron() []string {
 	var env []string
-	for _, name := range []string{"PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "GOTRACEBACK", "GODEBUG"} {
+	for _, name := range append([]string{"PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "GOTRACEBACK", "GODEBUG", metricsVariable}, knownBy...) {
 		if v, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+v)
 		}

@@ -11,38 +11,29 @@ import (
 // a process nothing, and the help no line.
 type absent struct {
 	words   string // the command and its aliases, separated by blanks
-	later   bool   // it is to come
 	why     string
 	instead string
 }
 
 // absentCommands is data only, so that nothing has to be made when a process starts.
 var absentCommands = [...]absent{
-	{words: "attach", why: "the terminal is not connected to an app", instead: "gopm logs APP shows what it writes, gopm sendSignal reaches it"},
+	{words: "attach", why: "the terminal is not connected to an app", instead: "gopm logs APP shows what it writes, and with stdin: true gopm send APP LINE writes to it"},
 	{words: "serve expose", why: "gopm runs programs and is no web server", instead: `gopm start "python3 -m http.server 8080" --name files, or any other server`},
 	{words: "install uninstall module:install module:uninstall module:update module:generate module:package module:publish package publish",
 		why: "there are no modules", instead: "what pm2-logrotate does is built in: max_size, retain, compress and rotate_interval of each app in the ecosystem file"},
-	{words: "set get unset conf config multiset", why: "there are no modules to configure",
+	{words: "set get unset conf multiset", why: "there are no modules to configure",
 		instead: "write the fields into the ecosystem file (of pm2-logrotate: max_size, retain, compress, rotate_interval), then gopm start FILE"},
 	{words: "logrotate", why: "rotation is built in and on (10M, 10 files kept)",
 		instead: "max_size, retain, compress and rotate_interval of each app in the ecosystem file; after a logrotate of your own: gopm reloadLogs"},
-	{words: "trigger", why: "actions belong to pm2's library for node", instead: "gopm sendSignal SIGUSR2 APP, or a request to the app itself"},
-	{words: "link unlink plus register login logout open monitor unmonitor", why: "there is no paid service behind gopm", instead: "gopm ls --watch, gopm logs, and gopm jlist for your own monitoring"},
+	{words: "trigger", why: "actions belong to pm2's library for node", instead: "gopm send APP LINE with stdin: true, gopm sendSignal SIGUSR2 APP, or a request to the app itself"},
 	{words: "install-otel uninstall-otel", why: "tracing belongs to the app", instead: `start it with your tracer, as in: gopm start app.js --node-args "--import ./tracing.mjs"`},
 	{words: "inspect profile:cpu profile:mem", why: "debuggers belong to the language", instead: "of node: gopm sendSignal SIGUSR1 APP opens its inspector"},
 	{words: "pull forward backward", why: "gopm does not run git", instead: "git pull && gopm restart APP"},
-	{words: "deploy", why: "gopm does not copy code to machines", instead: "copy it (git, rsync, your CI), then: ssh HOST gopm start FILE"},
 	{words: "deepUpdate", why: "gopm is one file and not of npm", instead: "put the new binary in its place, then gopm update"},
-	{words: "imonit", why: "it was pm2's old monit", instead: "gopm ls --watch"},
 	{words: "slist sysinfos", why: "gopm watches its apps, not the machine", instead: "gopm report says what matters of the machine; top, vmstat"},
 	{words: "autoinstall create examples", why: "gopm has no samples to copy", instead: "gopm init looks at your folder and writes an ecosystem file"},
 	{words: "web", why: "gopm opens no port", instead: "curl --unix-socket $GOPM_HOME/gopm.sock http://gopm/v1/details"},
 	{words: "gracefulReload softReload", why: "pm2 has dropped it, too", instead: "gopm reload"},
-
-	{words: "monit dashboard dash", later: true, instead: "gopm ls --watch in one terminal, gopm logs in another"},
-	{words: "send", later: true, instead: "an app's standard input is empty; gopm sendSignal reaches it"},
-	{words: "healthcheck", later: true, instead: "gopm jlist says what is online"},
-	{words: "runtime", later: true, instead: "in a container start the program itself"},
 }
 
 // answerAbsent says what a call of a command that gopm does not have gets to hear;
@@ -58,8 +49,6 @@ func answerAbsent(args []string) error {
 	for _, c := range absentCommands {
 		switch {
 		case !hasWord(c.words, args[0]):
-		case c.later:
-			return usagef("%s is not in this version yet; meanwhile: %s", args[0], c.instead)
 		case strings.HasPrefix(c.words, "set "):
 			return usagef("%s is left out on purpose: %s; instead: %s", args[0], c.why, orElse(rotationField(args[1:]), c.instead))
 		default:

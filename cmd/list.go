@@ -71,6 +71,7 @@ func (c *cli) printList(ctx context.Context, o listOptions) error {
 			return err
 		}
 		c.printNotes(rows)
+		c.printAgents(rows, time.Now())
 	}
 	return c.absence(err, len(rows) > 0)
 }

@@ -26,6 +26,9 @@ type linePrinter struct {
 
 func newLinePrinter(c *cli, o logOptions) *linePrinter {
 	p := &linePrinter{cli: c, options: o, out: bufio.NewWriterSize(c.out, 64<<10), live: isTerminal(c.out), coloured: c.colours()}
+	if o.raw {
+		direct(c.out)
+	}
 	switch {
 	case o.timestamp != "":
 		p.stamp = logs.TimeFormat(o.timestamp)
@@ -57,6 +60,9 @@ func (p *linePrinter) print(l logs.Line) error {
 			p.out.WriteString(p.prefix(l))
 		}
 		p.out.Write(p.highlighted(l.Text))
+		if p.live && !p.options.raw && bytes.IndexByte(l.Text, '\x1b') >= 0 {
+			p.out.WriteString("\x1b[0m") // its colours are not the next line's
+		}
 		if err := p.out.WriteByte('\n'); err != nil { // an earlier one, too: it stays with the writer
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"gopm/daemon/api"
 	"gopm/logs"
@@ -31,7 +32,8 @@ type logOptions struct {
 }
 
 const logsHelp = `Show the last lines of apps' logs, merged by time, then follow them. Without a
-target all apps. Lines of stderr are red on a terminal and marked (err) elsewhere.
+target all apps. Lines of stderr are red on a terminal and marked (err) elsewhere. A
+terminal gets text and colours, all other control characters as \x1b; --raw passes all.
 
   gopm logs web --since 10m               everything from the last ten minutes on
   gopm logs --since 10:30 --until 10:45   between two times of today
@@ -78,19 +80,25 @@ func (c *cli) logsCmd() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.IntVar(&o.lines, "lines", 15, "show the last `N` lines of each app")
-	f.BoolVar(&o.onlyErr, "err", false, "stderr only")
-	f.BoolVar(&o.onlyOut, "out", false, "stdout only")
 	f.StringVar(&o.since, "since", "", "only lines from `TIME` on: 10m, 1d, 10:30, \"2026-11-22 10:00\"")
 	f.StringVar(&o.until, "until", "", "only lines up to `TIME`; implies --nostream")
-	f.StringVar(&o.grep, "grep", "", "only lines that match the regular expression `RE`")
 	f.StringVar(&o.highlight, "highlight", "", "make `WORD` stand out on a terminal")
 	f.BoolVar(&o.raw, "raw", false, "the lines alone, without a prefix")
 	f.BoolVar(&o.json, "json", false, "one JSON object per line")
 	f.BoolVar(&o.keyed, "format", false, "one line of timestamp=… app=… id=… type=… message=…")
-	f.StringVar(&o.timestamp, "timestamp", "", "each line's time before it; `=FORMAT` as for log_date_format")
-	f.Lookup("timestamp").NoOptDefVal = stampWords
+	o.takeLineFlags(f)
 	f.BoolVar(&o.nostream, "nostream", false, "do not follow")
 	return cmd
+}
+
+// takeLineFlags defines the options that choose lines, and how they are shown, also of
+// other machines.
+func (o *logOptions) takeLineFlags(f *pflag.FlagSet) {
+	f.BoolVar(&o.onlyErr, "err", false, "stderr only")
+	f.BoolVar(&o.onlyOut, "out", false, "stdout only")
+	f.StringVar(&o.grep, "grep", "", "only lines that match the regular expression `RE`")
+	f.StringVar(&o.timestamp, "timestamp", "", "each line's time before it; `=FORMAT` as for log_date_format")
+	f.Lookup("timestamp").NoOptDefVal = stampWords
 }
 
 // query checks the options and says what they ask of the logs.

@@ -20,6 +20,7 @@ type logView struct {
 	query    logs.Query
 	what     string
 	line     *linePrinter
+	show     func(logs.Line) error // prints a line
 	begun    bool
 	troubled bool
 	places   []logPlace // by the position the daemon gave each source
@@ -36,7 +37,8 @@ type logPlace struct {
 }
 
 func newLogView(c *cli, o logOptions, q logs.Query, what string) *logView {
-	return &logView{cli: c, options: o, query: q, what: what, line: newLinePrinter(c, o)}
+	line := newLinePrinter(c, o)
+	return &logView{cli: c, options: o, query: q, what: what, line: line, show: line.print}
 }
 
 // event prints what an event of the stream brings; first: it is the first of a daemon.
@@ -81,13 +83,14 @@ func (v *logView) read(p logPlace) error {
 	if p.reader == nil {
 		return nil
 	}
-	return p.reader.Read(p.index, v.line.print)
+	return p.reader.Read(p.index, v.show)
 }
 
 // open begins to show some sources: what the query asks of them. A file that was
 // shown before is not begun again.
 func (v *logView) open(ctx context.Context, found []api.LogSource, before []logPlace) error {
 	var fresh []logs.Source
+	var streamed []string
 	at := len(v.places)
 	for _, s := range found {
 		place := logPlace{path: s.Path, err: s.Err, index: -1, same: s.Same}
@@ -96,7 +99,10 @@ func (v *logView) open(ctx context.Context, found []api.LogSource, before []logP
 		case s.Same > 0:
 		case i >= 0:
 			place = before[i]
-		case s.Err && !v.options.onlyOut || !s.Err && !v.options.onlyErr:
+		case s.Err && v.options.onlyOut, !s.Err && v.options.onlyErr:
+		case s.Path == "/dev/stdout", s.Path == "/dev/stderr":
+			streamed = append(streamed, s.App)
+		default:
 			place.index = len(fresh)
 			fresh = append(fresh, source(s))
 		}
@@ -104,10 +110,11 @@ func (v *logView) open(ctx context.Context, found []api.LogSource, before []logP
 	}
 	v.line.known(fresh)
 	v.header()
+	v.noteStreams(streamed)
 	if len(fresh) == 0 {
 		return nil
 	}
-	reader, err := logs.Search(ctx, fresh, v.query, v.trouble, v.line.print)
+	reader, err := logs.Search(ctx, fresh, v.query, v.trouble, v.show)
 	if err != nil {
 		return err
 	}
@@ -118,6 +125,15 @@ func (v *logView) open(ctx context.Context, found []api.LogSource, before []logP
 		}
 	}
 	return nil
+}
+
+// noteStreams says of apps of a gopm in the foreground where their lines are.
+func (v *logView) noteStreams(apps []string) {
+	slices.Sort(apps)
+	if apps = slices.Compact(apps); len(apps) > 0 {
+		v.line.out.Flush()
+		v.warn("gopm: %s: what is in no log file goes to stdout and stderr of gopm runtime, which has started this; in a container docker logs has it", abbreviate(apps, 10))
+	}
 }
 
 // header says what is shown, as pm2 does.

@@ -139,7 +139,7 @@ func (r remains) details() (all []api.Detail) {
 		for _, in := range a.Instances {
 			row := api.Instance{
 				ID: in.ID, Name: a.Spec.Name, Namespace: a.Spec.Namespace, Version: a.Spec.Version,
-				Mode: "fork", Index: in.Index, User: a.User, Origin: a.Origin, EnvName: a.Spec.Env.Selected,
+				Mode: cmp.Or(a.Spec.Scale.ExecMode, "fork"), Index: in.Index, User: a.User, Origin: a.Origin, EnvName: a.Spec.Env.Selected,
 				Process: r.process(in), Dropped: in.Out.Dropped + in.Err.Dropped,
 			}
 			if r.alive[in.ID] != 0 {
@@ -170,6 +170,7 @@ func (r remains) process(in api.SavedInstance) api.Process {
 	}
 	ran := p.Pid != 0
 	p.Status, p.Pid, p.NextTry, p.Clearing, p.Killed = "stopped", 0, time.Time{}, false, false
+	p.Timed = api.Timed{Job: in.Job} // nobody looks at the clock
 	rested := cmp.Or(in.Rested, r.state.Ended)
 	if r.state.Boot != api.BootID() {
 		rested = cmp.Or(rested, "reboot")

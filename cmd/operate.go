@@ -73,7 +73,6 @@ for as by start; the highest numbers go first. Starting the file again goes back
 			return c.finish(cmd.Context(), out, &o)
 		},
 	}
-	o.wait = defaultWait
 	return cmd
 }
 

@@ -1,11 +1,13 @@
 package cmd_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -14,12 +16,28 @@ import (
 // the comment before it says, and compares what they print. Numbers, and the
 // widths that follow from them, may differ; a line "…" stands for any lines.
 func TestReadme(t *testing.T) {
-	g := newGopm(t)
-	text, err := os.ReadFile("../README.md")
+	g := newGopm(t).withConsul()
+	beside := *g
+	beside.dir = filepath.Dir(g.home) // where all examples are copied to: node looks there, too
+	beside.modules("slides")
+	g.showsAs("README.md", 5)
+}
+
+// TestLifecycle is that for docs/lifecycle.md; there a block without such a comment only
+// shows how it looks.
+func TestLifecycle(t *testing.T) {
+	newGopm(t).showsAs("docs/lifecycle.md", 2)
+}
+
+// showsAs runs the console blocks of a page, at least as many.
+func (g *gopm) showsAs(page string, least int) {
+	t := g.T
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", page))
 	must(t, err)
-	blocks := readmeBlocks(string(text))
-	if len(blocks) < 4 {
-		t.Fatalf("%d console blocks in the README, want more", len(blocks))
+	blocks := slices.DeleteFunc(readmeBlocks(string(text)), func(b readmeBlock) bool { return b.folder == "" })
+	if len(blocks) < least {
+		t.Fatalf("%d console blocks in %s, want more", len(blocks), page)
 	}
 	for _, b := range blocks {
 		dir := filepath.Join(filepath.Dir(g.home), filepath.Base(b.folder))
@@ -29,6 +47,9 @@ func TestReadme(t *testing.T) {
 			restoreModes(t, filepath.Join("..", b.folder), dir)
 		}
 		for _, step := range b.steps {
+			if app, is := strings.CutPrefix(step.command, "gopm reload "); is {
+				g.listens(app)
+			}
 			cmd := exec.Command("bash", "-c", step.command)
 			cmd.Dir = dir
 			cmd.Env = g.command().Env
@@ -36,10 +57,23 @@ func TestReadme(t *testing.T) {
 			must(t, err)
 			got := g.readable(r.out + r.err)
 			if !matchLines(normalLines(step.output), normalLines(got)) {
-				t.Errorf("$ %s\nprints:\n%s\nbut the README says:\n%s", step.command, got, step.output)
+				t.Errorf("$ %s\nprints:\n%s\nbut %s says:\n%s", step.command, got, page, step.output)
 			}
 		}
 	}
+}
+
+// listens waits until all instances of a clustered app do. start waits for no port unless
+// it is told to, and what a reload finds without one has no connections: nothing is
+// drained there, and nothing said of it. A reader of a page types more slowly than that.
+func (g *gopm) listens(app string) {
+	g.Helper()
+	eventually(g.T, 3*soon, func() error {
+		if out := g.run("info", app); strings.Contains(out, "it listens on none") {
+			return fmt.Errorf("%s does not listen:\n%s", app, out)
+		}
+		return nil
+	})
 }
 
 // readable puts the README's words in the place of this test's folders and user.
@@ -79,6 +113,8 @@ func readmeBlocks(text string) []readmeBlock {
 		switch {
 		case strings.HasPrefix(line, "<!-- tested in "):
 			folder = strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(line), "<!-- tested in "), " -->")
+		case strings.HasPrefix(line, "<!-- not tested -->"):
+			folder = ""
 		case strings.HasPrefix(line, "```console"):
 			blocks, inside = append(blocks, readmeBlock{folder: folder}), true
 		case strings.HasPrefix(line, "```"):

@@ -26,6 +26,8 @@ const (
 	exitOK     = 0
 	exitFailed = 1
 	exitUsage  = 2
+
+	exitInterrupted = 130 // by Ctrl-C, as in a shell
 )
 
 // cli is what all commands share.
@@ -35,9 +37,11 @@ type cli struct {
 	client   *api.Client
 	silent   bool
 	noColor  bool
-	json     bool        // standard output is for one JSON value
-	done     api.Outcome // what was done so far, for that value
-	updating bool        // two versions are what this command is about
+	json     bool   // standard output is for one JSON value
+	done     result // what was done so far, for that value
+	updating bool   // two versions are what this command is about
+	unhear   func() // signals end this process at once from then on
+	calledAs string // a name of pm2's; "" = gopm
 }
 
 // usageError is a call that makes no sense.
@@ -59,27 +63,48 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 	if code, ours := runHidden(args, out, errOut); ours {
 		return code
 	}
-	home, err := api.FindHome(os.Getenv, os.Geteuid())
+	getenv, name := os.Getenv, shim(args[0])
+	if name != "" {
+		getenv = pm2Getenv
+	}
+	home, err := api.FindHome(getenv, os.Geteuid())
 	if err != nil {
 		fmt.Fprintln(errOut, "gopm:", err)
 		return exitFailed
 	}
-	ctx := context.Background()
-	if !callsList(args[1:]) { // which has nothing to tidy up, and no time for it
-		var stop context.CancelFunc
-		ctx, stop = signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-		defer stop()
+	checked, remarks := newOutput(out), newOutput(errOut)
+	defer remarks.end()
+	defer checked.end()
+	c := &cli{in: in, out: checked, err: remarks, calledAs: name}
+	words := args[1:]
+	if name != "" {
+		words = c.understand(words)
 	}
-	checked := &output{Writer: out}
-	c := &cli{in: in, out: checked, err: errOut}
+	call, rest, wrong := findHost(words, os.Getenv)
+	ctx, stop := context.WithCancel(context.Background())
+	if call != nil || !callsList(rest) { // which has nothing to tidy up, and no time for it
+		ctx, stop = signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	}
+	defer stop()
+	c.unhear = stop
 	c.client = api.NewClient(home, version, c.otherVersion)
 	c.client.OnTrouble(func(text string) { c.warn("warning: %s", text) })
-	if err := answerAbsent(args[1:]); err != nil {
+	switch {
+	case wrong != nil:
+		return c.exitCode(wrong)
+	case call != nil:
+		return c.exitCode(c.runThere(ctx, call))
+	}
+	os.Unsetenv(hostVariable) // a program that is called here and calls gopm means this one
+	if c.builtIn(rest) {
+		return exitOK
+	}
+	if err := answerAbsent(rest); err != nil {
 		return c.exitCode(err)
 	}
-	root := c.root(args[1:])
-	root.SetArgs(forParser(args[1:]))
-	err = root.ExecuteContext(ctx)
+	root := c.root(rest)
+	root.SetArgs(forParser(rest))
+	err = c.asPM2(rest, root.ExecuteContext(ctx))
 	if err == nil && checked.err != nil {
 		err = fmt.Errorf("cannot write the output: %v", checked.err)
 	}
@@ -124,10 +149,12 @@ Exit codes: 0 done; 1 something failed; 2 the call or the file is wrong, nothing
 	root.SetErr(c.err)
 	root.SetIn(c.in)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usagef("%s (see %s --help)", withoutParser(err.Error()), cmd.CommandPath())
+		return usagef("%s (see %s --help)%s", withoutParser(err.Error()), cmd.CommandPath(), hostComesFirst(err))
 	})
 	root.PersistentFlags().BoolVarP(&c.silent, "silent", "s", false, "print only errors")
 	root.PersistentFlags().BoolVar(&c.noColor, "no-color", false, "no colours on a terminal (as NO_COLOR does)")
+	root.Flags().StringP("host", "H", "", hostUsage)          // for the help: findHost takes it
+	_ = root.RegisterFlagCompletionFunc("host", completeHost) // it is there
 	root.Flags().BoolP("version", "v", false, "print the version")
 	root.AddCommand(c.commands(args)...)
 	return root
@@ -172,7 +199,7 @@ func (c *cli) exitCode(err error) int {
 		return shown.code
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(c.err, "gopm: interrupted")
-		return 130
+		return exitInterrupted
 	case errors.As(err, &problems):
 		c.printProblems(problems)
 		return exitUsage

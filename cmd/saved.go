@@ -14,6 +14,8 @@ import (
 // The list of apps is kept by itself. These commands are for one that is kept apart:
 // a snapshot that later changes don't touch.
 
+var errNothingToSave = usageError{"save: there are no apps, and the last snapshot stays; --force keeps an empty one"}
+
 func (c *cli) saveCmd() *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
@@ -30,7 +32,7 @@ list itself is kept with every change.`,
 				return err
 			}
 			if len(rows) == 0 && !force {
-				return usagef("save: there are no apps, and the last snapshot stays; --force keeps an empty one")
+				return errNothingToSave
 			}
 			var done api.Saved
 			if err := c.client.Post(cmd.Context(), api.PathSave, nil, &done); err != nil {
@@ -89,7 +91,7 @@ are not in the list.`,
 	}
 	f := cmd.Flags()
 	f.BoolVar(&saved, "saved", false, "add the apps of the last snapshot (gopm save)")
-	f.DurationVar(&o.wait, "wait", defaultWait, "wait at most so long for the apps to be up")
+	f.DurationVar(&o.wait, "wait", 0, "wait at most so long for the apps to be up (default 5s, or the longest ready_timeout that is given)")
 	f.BoolVar(&o.noWait, "no-wait", false, "do not wait for the apps to be up")
 	f.BoolVar(&boot, "boot", false, "as the unit of gopm startup calls it")
 	_ = f.MarkHidden("boot") // it is there

@@ -2,7 +2,9 @@ package cmd
 
 import (
 	"context"
+	"maps"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,12 +18,14 @@ type startOptions struct {
 	env      string
 	only     []string
 	act      bool // restart also what is unchanged
+	reload   bool // exchange what is clustered
 	prune    bool
 	takeover bool
 	update   bool
 	wait     time.Duration
 	noWait   bool
-	noDaemon bool              // pm2's, not yet here
+	noDaemon bool              // as runtime
+	fresh    bool              // nothing counts that a daemon has known before
 	parallel string            // pm2's, without a meaning here
 	set      map[string]string // fields given as options
 }
@@ -91,13 +95,11 @@ func addStartFlags(cmd *cobra.Command, o *startOptions) {
 	f.BoolVar(&o.prune, "prune", false, "delete apps that this file no longer has")
 	f.BoolVar(&o.takeover, "takeover", false, "take over apps that belong to another file")
 	f.BoolVarP(&o.update, "update-env", "a", false, "give apps the environment of this shell")
-	f.DurationVar(&o.wait, "wait", defaultWait, "wait at most so long for the apps to be up")
+	f.DurationVar(&o.wait, "wait", 0, "wait at most so long for the apps to be up (default 5s, or the longest ready_timeout that is given)")
 	f.BoolVar(&o.noWait, "no-wait", false, "do not wait for the apps to be up")
-	f.BoolVar(&o.noDaemon, "no-daemon", false, "stay in the foreground (not yet in this version)")
+	f.BoolVar(&o.noDaemon, "no-daemon", false, "stay in the foreground, as gopm runtime does")
 	f.StringVar(&o.parallel, "parallel", "", "accepted and ignored: apps start and stop in parallel anyway")
-	for _, name := range []string{"no-daemon", "parallel"} {
-		_ = f.MarkHidden(name) // it is there: see above
-	}
+	_ = f.MarkHidden("parallel") // it is there: see above
 }
 
 // addFieldFlags registers the fields of the table that are options, too.
@@ -139,20 +141,31 @@ func splitDash(cmd *cobra.Command, args []string) (targets, extra []string) {
 }
 
 func (c *cli) start(ctx context.Context, targets, extra []string, o *startOptions) error {
-	if len(targets) == 0 {
-		found, err := ecosystem.Find(".")
-		if err != nil {
-			return usagef("%v", err)
-		}
-		targets = []string{found}
+	if o.noDaemon {
+		return c.inForeground(ctx, targets, extra, o)
 	}
-	var todo work
-	for _, target := range targets {
-		if err := c.prepareStart(ctx, &todo, target, extra, o); err != nil {
-			return err
-		}
+	if err := wantsJoined(targets, o.set); err != nil {
+		return err
+	}
+	todo, err := c.prepareAll(ctx, targets, extra, o)
+	if err != nil {
+		return err
 	}
 	return c.carryOut(ctx, todo, api.PathStart, o)
+}
+
+// wantsJoined finds the folder of pm2's "--watch FOLDER" among the targets: here a value
+// that need not be there is part of the same word.
+func wantsJoined(targets []string, set map[string]string) error {
+	if set["watch"] != "true" || len(targets) < 2 {
+		return nil
+	}
+	for _, t := range targets {
+		if info, err := os.Stat(t); err == nil && info.IsDir() {
+			return usagef("to watch %s write --watch=%s, as one word", t, t)
+		}
+	}
+	return nil
 }
 
 // work is what a command is going to do. It is complete before anything is done,
@@ -162,13 +175,30 @@ type work struct {
 	applies []api.Apply
 }
 
+// prepareAll is the work for all targets, which are the folder's ecosystem file if there are none.
+func (c *cli) prepareAll(ctx context.Context, targets, extra []string, o *startOptions) (todo work, err error) {
+	if len(targets) == 0 {
+		found, err := ecosystem.Find(".")
+		if err != nil {
+			return todo, usagef("%v", err)
+		}
+		targets = []string{found}
+	}
+	for _, target := range targets {
+		if err := c.prepareStart(ctx, &todo, target, extra, o); err != nil {
+			return todo, err
+		}
+	}
+	return todo, nil
+}
+
 // prepareStart adds a file, an app that is known, or a program to the work.
 func (c *cli) prepareStart(ctx context.Context, todo *work, target string, extra []string, o *startOptions) error {
 	if target == "-" || ecosystem.IsFile(target) {
 		return c.prepareFile(ctx, todo, target, o)
 	}
 	known := false
-	if name := o.set["name"]; name == "" || name == target { // else it is a program that gets a name of its own
+	if name := o.set["name"]; !o.fresh && (name == "" || name == target) { // else it is a program that gets a name of its own
 		var err error
 		if known, err = c.isKnown(ctx, target); err != nil {
 			return err
@@ -181,7 +211,7 @@ func (c *cli) prepareStart(ctx context.Context, todo *work, target string, extra
 	if o.env != "" {
 		return usagef("--env works with an ecosystem file only, %q is none", target)
 	}
-	app, problems, err := ecosystem.FromCommand(target, extra, o.set, options())
+	app, problems, err := ecosystem.FromCommand(target, extra, o.set, c.options())
 	c.remark(problems)
 	if err != nil {
 		return err
@@ -192,12 +222,12 @@ func (c *cli) prepareStart(ctx context.Context, todo *work, target string, extra
 
 // carryOut does the work, names what was done, and waits for what was started.
 func (c *cli) carryOut(ctx context.Context, todo work, path string, o *startOptions) error {
-	if o.noDaemon {
-		return usagef("--no-daemon is not in this version yet: nothing was started")
-	}
 	var all api.Outcome
 	done := func(out api.Outcome) {
 		c.report(out)
+		if o.reload {
+			c.noteGaps(out)
+		}
 		all.Apps = append(all.Apps, out.Apps...)
 	}
 	if len(todo.known) > 0 {
@@ -208,6 +238,9 @@ func (c *cli) carryOut(ctx context.Context, todo work, path string, o *startOpti
 		}
 		var out api.Outcome
 		if err := c.client.Post(ctx, path, c.targets(todo.known, o), &out); err != nil {
+			if ctx.Err() != nil {
+				c.warn("interrupted before the daemon had answered; what has begun goes on: gopm ls")
+			}
 			return err
 		}
 		done(out)
@@ -236,24 +269,59 @@ func (c *cli) isKnown(ctx context.Context, target string) (bool, error) {
 }
 
 func (c *cli) prepareFile(ctx context.Context, todo *work, target string, o *startOptions) error {
-	if len(o.set) > 0 {
-		return usagef("options that are fields (%s) work with a program, not with a file: write them into %s", names(o.set), target)
+	if set := meant(o.set); len(set) > 0 {
+		return usagef("options that are fields (%s) work with a program, not with a file: write them into %s", names(set), target)
 	}
 	file, err := c.readFile(ctx, target)
 	if err != nil {
 		return err
 	}
 	env := o.env
-	if env == "" {
+	if env == "" && !o.fresh {
 		env = c.rememberedEnv(ctx, file.Path)
 	}
-	apps, problems, err := file.Select(env, o.only)
+	if err := c.checkNeeds(ctx, file, o.fresh); err != nil {
+		return err
+	}
+	only, needed := o.only, []string(nil)
+	if len(only) > 0 {
+		needed = file.Needed(env, only)
+		only = slices.Concat(only, needed)
+	}
+	apps, problems, err := file.Select(env, only)
 	c.remark(problems)
 	if err != nil {
 		return err
 	}
-	todo.applies = append(todo.applies, api.Apply{Apps: apps, Origin: file.Path, Names: file.Names()})
+	todo.applies = append(todo.applies, api.Apply{Apps: apps, Origin: file.Path, Names: file.Names(), Needed: needed})
 	return nil
+}
+
+// meant are the fields given as options that mean something here.
+func meant(set map[string]string) map[string]string {
+	set = maps.Clone(set)
+	for _, f := range ecosystem.Flags() {
+		if f.Ignored {
+			delete(set, f.Field)
+		}
+	}
+	return set
+}
+
+// checkNeeds refuses a file with apps that depend on what neither it nor the list has.
+func (c *cli) checkNeeds(ctx context.Context, file *ecosystem.File, fresh bool) error {
+	if len(file.Foreign()) == 0 {
+		return nil
+	}
+	if fresh {
+		return file.Unknown(nil)
+	}
+	var known []string
+	rows, _ := c.instances(ctx) // an error: then nothing is known
+	for _, r := range rows {
+		known = append(known, r.Name)
+	}
+	return file.Unknown(known)
 }
 
 func (c *cli) apply(ctx context.Context, req api.Apply, o *startOptions) (api.Outcome, error) {
@@ -262,20 +330,39 @@ func (c *cli) apply(ctx context.Context, req api.Apply, o *startOptions) (api.Ou
 		return out, err
 	}
 	req.Environ = environ()
-	req.Act, req.Prune, req.Takeover, req.Update = o.act, o.prune, o.takeover, o.update
+	req.Reload, req.Act, req.Prune, req.Takeover, req.Update = o.reload, o.act, o.prune, o.takeover, o.update
 	return out, c.client.Post(ctx, api.PathApply, req, &out)
 }
 
 func (c *cli) restart(ctx context.Context, args []string, o *startOptions) error {
-	var todo work
+	if o.noDaemon {
+		for _, target := range args {
+			if target != "-" && !ecosystem.IsFile(target) {
+				return usagef("with --no-daemon an ecosystem file is restarted, and %q is none: nothing else runs", target)
+			}
+		}
+		return c.inForeground(ctx, args, nil, o)
+	}
+	if err := wantsJoined(args, o.set); err != nil {
+		return err
+	}
+	todo, err := c.prepareTargets(ctx, args, o)
+	if err != nil {
+		return err
+	}
+	return c.carryOut(ctx, todo, api.PathRestart, o)
+}
+
+// prepareTargets sorts the targets of a restart or reload.
+func (c *cli) prepareTargets(ctx context.Context, args []string, o *startOptions) (todo work, err error) {
 	for _, target := range args {
 		if target != "-" && !ecosystem.IsFile(target) {
 			todo.known = append(todo.known, target)
 		} else if err := c.prepareFile(ctx, &todo, target, o); err != nil {
-			return err
+			return todo, err
 		}
 	}
-	return c.carryOut(ctx, todo, api.PathRestart, o)
+	return todo, nil
 }
 
 func (c *cli) targets(targets []string, o *startOptions) api.Targets {

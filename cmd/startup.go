@@ -223,7 +223,7 @@ func (c *cli) boot(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(home.BootPid(), []byte(strconv.Itoa(int(keeper))+"\n"), 0o644); err != nil {
+	if err := os.WriteFile(home.BootPid(), []byte(strconv.Itoa(int(keeper))+"\n"), 0o600); err != nil {
 		return fmt.Errorf("cannot tell systemd the keeper's pid: %v", err)
 	}
 	return nil

@@ -72,6 +72,11 @@ func (m machine) plan(o startupOptions, mine api.Home) (p bootPlan, err error) {
 		home = filepath.Join(userHome, ".gopm")
 	}
 	p.unit = unit{binary: binary, user: p.user, userHome: userHome, home: home, path: cleanPath(m.getenv("PATH")), online: o.online}
+	for _, name := range knownBy {
+		if value := m.getenv(name); value != "" {
+			p.unit.known = append(p.unit.known, name+"="+value)
+		}
+	}
 	name := orElse(strings.TrimSuffix(o.service, ".service"), "gopm")
 	folder := "/etc/systemd/system"
 	switch {
@@ -119,7 +124,7 @@ func ownBinary() (string, error) {
 	if called, err := exec.LookPath(os.Args[0]); err == nil {
 		called, err := filepath.Abs(called)
 		if err == nil && sameFile(called, self) {
-			return called, nil
+			return behindShim(called), nil
 		}
 	}
 	if _, err := os.Stat(self); err != nil {
@@ -178,6 +183,10 @@ func (m machine) sudoLine(word string, o startupOptions, p bootPlan) string {
 	words := []string{"sudo", "env", "PATH=" + quoteShell(p.unit.path)}
 	if home := m.getenv("GOPM_HOME"); home != "" {
 		words = append(words, "GOPM_HOME="+quoteShell(p.unit.home))
+	}
+	for _, entry := range p.unit.known {
+		name, value, _ := strings.Cut(entry, "=")
+		words = append(words, name+"="+quoteShell(value))
 	}
 	words = append(words, quoteShell(p.unit.binary), word, "-u", quoteShell(p.user))
 	if word == "startup" {

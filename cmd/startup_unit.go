@@ -16,9 +16,22 @@ type unit struct {
 	binary   string
 	user     string // "": of the user's own systemd
 	userHome string
-	home     string // of gopm
-	path     string // what PATH is at boot
-	online   bool   // wait for an address
+	home     string   // of gopm
+	path     string   // what PATH is at boot
+	online   bool     // wait for an address
+	known    []string // how other machines know this one: GOPM_NODE=…, GOPM_SSH=…, those that are set
+}
+
+// knownBy are the variables that say how other machines know this one. They have to be the
+// same after a boot, or it would be another.
+var knownBy = []string{"GOPM_NODE", "GOPM_SSH"}
+
+// names are the lines for them.
+func (u unit) names() (lines string) {
+	for _, entry := range u.known {
+		lines += "\nEnvironment=" + quoteUnit(entry)
+	}
+	return lines
 }
 
 // text is the unit file. What is in it and why:
@@ -36,8 +49,12 @@ type unit struct {
 //
 // The limits are the apps' as well: systemd's own are made for one program. A limit
 // of open files without end makes old programs slow, which close all there could be.
+//
+// The cgroup is gopm's own to divide for apps with limits: gopm itself begins in a part
+// of it (with systemd 254; before that gopm does without), for what is divided can't have
+// processes, and systemd would start nothing in it any more.
 func (u unit) text() (string, error) {
-	for _, s := range []string{u.binary, u.user, u.userHome, u.home, u.path} {
+	for _, s := range append([]string{u.binary, u.user, u.userHome, u.home, u.path}, u.known...) {
 		if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 			return "", fmt.Errorf("cannot write a unit with %q: a unit file has no way to say it", s)
 		}
@@ -64,7 +81,7 @@ func (u unit) text() (string, error) {
 		"Type=forking",
 		account + "Environment=" + quoteUnit("PATH="+u.path),
 		"Environment=" + quoteUnit("HOME="+u.userHome),
-		"Environment=" + quoteUnit("GOPM_HOME="+u.home),
+		"Environment=" + quoteUnit("GOPM_HOME="+u.home) + u.names(),
 		"PIDFile=" + escapeSpecifiers(api.Home{Dir: u.home}.BootPid()),
 		"ExecStart=" + quoteUnit(u.binary) + " resurrect --boot",
 		"ExecReload=" + quoteUnit(u.binary) + " reload all",
@@ -76,6 +93,8 @@ func (u unit) text() (string, error) {
 		"OOMPolicy=continue",
 		"LimitNOFILE=65536:524288",
 		"TasksMax=infinity",
+		"Delegate=cpu memory pids",
+		"DelegateSubgroup=gopm-self",
 		"",
 		"[Install]",
 		"WantedBy=" + target,

@@ -32,6 +32,9 @@ func TestCompletionInBash(t *testing.T) {
 		t.Errorf("without a daemon: %q", got)
 	}
 	g.run("start", "eco.json", "-s")
+	config := filepath.Join(filepath.Dir(g.home), "u/.ssh/config")
+	must(t, os.MkdirAll(filepath.Dir(config), 0o700))
+	must(t, os.WriteFile(config, []byte("Host alpha *.example.com\n  Port 22\nhost = beta !gamma\n"), 0o600))
 	for _, tt := range []struct{ call, want string }{
 		{"gopm rel", "reload reloadLogs"},
 		{"gopm stop w", "web worker"},
@@ -44,8 +47,12 @@ func TestCompletionInBash(t *testing.T) {
 		{"gopm scale web 1", ""},
 		{"gopm sendSignal SIGU", "SIGUSR1 SIGUSR2"},
 		{"gopm sendSignal SIGUSR2 we", "web"},
-		{"gopm env web --sh", "--show"},
+		{"gopm env web --sh", "--show --show-secrets"},
 		{"gopm completion f", "fish"},
+		{"gopm -H s", "ssh://alpha ssh://beta"},
+		{"gopm -H ssh : //a", "//alpha"},
+		{"gopm -H ssh :", "//alpha //beta"},
+		{"gopm -H ssh : //alpha rel", "reload reloadLogs"},
 	} {
 		if got := complete(strings.Fields(tt.call)...); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.call, got, tt.want)

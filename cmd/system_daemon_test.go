@@ -79,7 +79,7 @@ func TestAppsOutliveTheirKeeper(t *testing.T) {
 	_, keeper := g.daemon()
 	g.killHard(keeper)
 	eventually(t, soon, func() error {
-		if !strings.Contains(g.log(), "has died; a new one") {
+		if !strings.Contains(g.log(), "has everything") {
 			return fmt.Errorf("gopm.log says nothing of it")
 		}
 		return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"gopm/bench/load"
 )
 
 // Programs that people have: npm, koa, python, a Go server.
@@ -121,17 +124,29 @@ func (g *gopm) koa() {
 	}
 }
 
-func TestKoaAsInTheSlides(t *testing.T) {
-	g := newGopm(t)
+// koaApp is the example with its modules, on a port of the test's own.
+func (g *gopm) koaApp() (port int) {
+	g.Helper()
 	g.example("koa")
 	g.koa()
-	port := freePort(t)
-	shell := g.with(fmt.Sprintf("PORT=%d", port))
-	hello := func(s string) bool { return s == "Hello Koa@2" }
+	port = freePort(g.T)
+	text, err := os.ReadFile(g.dir + "/app.js")
+	must(g.T, err)
+	if !strings.Contains(string(text), "app.listen(3000);") {
+		g.Fatalf("the app has another port than 3000:\n%s", text)
+	}
+	g.file("app.js", strings.Replace(string(text), "3000", fmt.Sprint(port), 1))
+	return port
+}
 
-	shell.run("start", "app.js")
+func hello(s string) bool { return s == "Hello Koa@2" }
+
+func TestKoaAsInTheSlides(t *testing.T) {
+	g := newGopm(t)
+	port := g.koaApp()
+	g.run("start", "app.js")
 	answers(t, port, hello)
-	shell.run("startOrRestart", "ecosystem.json")
+	g.run("startOrRestart", "ecosystem.json")
 	answers(t, port, hello)
 	eventually(t, soon, func() error {
 		out := g.run("logs", "app", "--nostream")
@@ -146,14 +161,43 @@ func TestKoaAsInTheSlides(t *testing.T) {
 	g.killHard(pid)
 	eventually(t, soon, gone(pid))
 	answers(t, port, hello)
-	g.run("delete", "app")
-	r := shell.try("start", "ecosystem2.json")
-	contains(t, "start of two", r.err, "2 plain processes")
-	answers(t, port, hello)
-	answers(t, port+1, hello)
 	contains(t, "kill", g.run("kill"), "app")
 	if _, err := get(port); err == nil {
 		t.Error("it answers after kill")
+	}
+}
+
+// The slides' app, twice on its one port: nobody notices a reload, and a death costs nothing but what the dead one had accepted.
+func TestKoaTwiceOnOnePort(t *testing.T) {
+	g := newGopm(t)
+	port := g.koaApp()
+	g.run("start", "ecosystem2.json")
+	for _, id := range []string{"0", "1"} {
+		eventually(t, 2*soon, func() error { // to be online is only to have lived for min_uptime
+			if info := g.run("info", id); !strings.Contains(info, fmt.Sprint(":", port)) || !strings.Contains(info, "cluster_mode") {
+				return fmt.Errorf("it doesn't share port %d:\n%s", port, info)
+			}
+			return nil
+		})
+	}
+	target := fmt.Sprintf("127.0.0.1:%d", port)
+	before := g.pids()
+	if r := underLoad(t, load.Plan{Target: target, Rate: 200, Body: "Hello Koa@2", Timeout: soon}, func() { g.run("reload", "app") }); r.Failed() > 0 {
+		t.Errorf("a reload: %s", r.Text())
+	}
+	if now := g.pids(); len(now) != 2 || now["app:0"] == before["app:0"] || now["app:1"] == before["app:1"] {
+		t.Errorf("%v and after a reload %v", before, now)
+	}
+	for _, plan := range []load.Plan{{Rate: 200}, {KeepAlive: true, Clients: 20, Think: func() time.Duration { return rand.N(100 * time.Millisecond) }}} {
+		plan.Target, plan.Body, plan.Timeout = target, "Hello Koa@2", soon
+		r := underLoad(t, plan, func() {
+			old := g.pids()["app:0"]
+			g.killHard(old)
+			eventually(t, soon, func() error { return g.isReplaced("app:0", old) })
+		})
+		if lost := r.Reset + r.ResetReused + r.Cut; r.Failed() > lost || lost > 20 { // what the killed one had accepted: at most a request of each client
+			t.Errorf("a death, connections kept %v: %s", plan.KeepAlive, r.Text())
+		}
 	}
 }
 

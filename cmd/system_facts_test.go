@@ -3,7 +3,6 @@ package cmd_test
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -13,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"gopm/bench/load"
 )
 
 // Facts: what gopm says of its apps, what the kernel says of processes, and the
@@ -33,19 +34,16 @@ func must(t *testing.T, err error) {
 // eventually waits until check returns nil.
 func eventually(t *testing.T, limit time.Duration, check func() error) {
 	t.Helper()
-	deadline := time.After(limit)
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
-	for {
+	for deadline := time.Now().Add(limit); ; {
+		began := time.Now()
 		err := check()
 		if err == nil {
 			return
 		}
-		select {
-		case <-deadline:
+		if time.Now().After(deadline) {
 			t.Fatalf("still after %v: %v", limit, err)
-		case <-tick.C:
 		}
+		<-time.After(max(interval, time.Since(began))) // most ask gopm: half of the time is left to what they wait for
 	}
 }
 
@@ -251,10 +249,9 @@ func (g *gopm) fileSays(path, want string) string {
 // freePort is a port that nobody listens on.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := load.FreePort()
 	must(t, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return port
 }
 
 // userIDs are the numbers of a user and its group.

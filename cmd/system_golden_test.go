@@ -98,6 +98,7 @@ func (g *gopm) replay(session string) string {
 func (g *gopm) hide(text string) string {
 	text = strings.NewReplacer(g.home, "$GOPM_HOME", g.dir, "$DIR").Replace(text)
 	text = regexp.MustCompile(`\b(waiting|after|next try|in) ([\d.]+h)?([\d.]+m)?[\d.]+(ms|s|m|h)\b`).ReplaceAllString(text, "$1 TIME")
+	text = regexp.MustCompile(`@gopm/[0-9a-f]+/`).ReplaceAllString(text, "@gopm/HOME/")
 	var out strings.Builder
 	var header []string
 	for line := range strings.Lines(text) {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"gopm/tools/agent"
 )
 
 // The home: whose it is, what is in its way, and who may read it.
@@ -21,34 +23,114 @@ func TestHomeIsPrivateWhateverTheUmask(t *testing.T) {
 		t.Run(umask, func(t *testing.T) {
 			g := newGopm(t)
 			g.script("run", `i=0; while [ $i -lt 3000 ]; do echo "line $i of the flood"; i=$((i+1)); done; exec sleep 1000`)
-			sh := g.command()
-			sh.Path, sh.Args = "/bin/sh", []string{"sh", "-c", "umask " + umask + "; " + g.binary + " start ./run --min-uptime 100ms --max-size 20K"}
-			if r := g.execute(sh); r.code != 0 {
+			if r := g.under("umask "+umask, "start", "./run", "--min-uptime", "100ms", "--max-size", "20K"); r.code != 0 {
 				t.Fatal(r)
 			}
 			g.fileSays(g.app("run").Env.Out, "line 2999 ")
 			g.run("restart", "run")
-			must(t, filepath.WalkDir(g.home, func(path string, entry fs.DirEntry, err error) error {
-				if err != nil {
-					return err
+			g.isPrivate()
+		})
+	}
+}
+
+// isPrivate fails if others could read or write anything of the home.
+func (g *gopm) isPrivate() (seen []string) {
+	g.Helper()
+	must(g.T, filepath.WalkDir(g.home, func(path string, entry fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) { // the state that is being written has another name by now
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		want := fs.FileMode(0o600)
+		if entry.IsDir() {
+			want = 0o700
+		}
+		if info.Mode().Perm() != want {
+			g.Errorf("%s: %v, want %o", path, info.Mode(), want)
+		}
+		seen = append(seen, strings.TrimPrefix(path, g.home+"/"))
+		return nil
+	}))
+	return seen
+}
+
+// The same after all sorts of commands, and with what is kept for Consul.
+func TestHomeStaysPrivate(t *testing.T) {
+	t.Parallel()
+	consul := startConsul(t, agent.Options{})
+	consul.put("apps/told/env/WORD", "secret")
+	for _, umask := range []string{"000", "077"} {
+		t.Run(umask, func(t *testing.T) {
+			g := newGopm(t).uses(consul)
+			g.sleeper("sleeper")
+			g.script("flood", `i=0; while [ $i -lt 2000 ]; do echo "line $i of the flood"; i=$((i+1)); done; exec sleep 1000`)
+			file := g.file("eco.json", fmt.Sprintf(`{"apps": [
+				{"name": "flood", "script": "flood", "min_uptime": "100ms", "max_size": "20K", "compress": true, "retain": 2, "log_type": "json"},
+				{"name": "two", "script": "sleeper", "min_uptime": "100ms", "instances": 2, "log_file": %q},
+				{"name": "told", "script": "sleeper", "min_uptime": "100ms", "consul": {"service": false, "env": "apps/told/env"}},
+				{"name": "leads", "script": "sleeper", "min_uptime": "100ms", "singleton": {"lock": "locks/%s", "mode": "role"}}]}`, g.home+"/logs/all.log", umask))
+			for _, command := range []string{
+				"start " + file, "restart flood", "reload two", "stop two", "save", "resurrect", "scale two 3", "env told", "flush two", "reloadLogs", "events --nostream",
+				"report", "update", "kill", "start " + file, "delete two", "restart flood",
+			} {
+				if r := g.under("umask "+umask, strings.Fields(command)...); r.code != 0 {
+					t.Fatalf("gopm %s: %v", command, r)
 				}
-				info, err := entry.Info()
-				if errors.Is(err, fs.ErrNotExist) { // the state that is being written has another name by now
-					return nil
-				}
-				if err != nil {
-					return err
-				}
-				want := fs.FileMode(0o600)
-				if entry.IsDir() {
-					want = 0o700
-				}
-				if info.Mode().Perm() != want {
-					t.Errorf("%s: %v, want %o", path, info.Mode(), want)
+			}
+			eventually(t, soon, func() error {
+				seen := strings.Join(g.isPrivate(), " ")
+				for _, kind := range []string{"gopm.log", "gopm.lock", "keeper.lock", "gopm.sock", "state.json", "saved.json", "env/", "roles/", ".gz", "consul/"} {
+					if !strings.Contains(seen, kind) {
+						return fmt.Errorf("no %s among %s", kind, seen)
+					}
 				}
 				return nil
-			}))
+			})
 		})
+	}
+}
+
+// An app that inherits nothing has nothing of its user's shell stored, wherever one looks.
+func TestNothingInheritedIsStored(t *testing.T) {
+	g := newGopm(t)
+	g.sleeper("sleeper")
+	file := g.file("eco.json", `{"name": "a", "script": "sleeper", "min_uptime": "100ms", "inherit_env": false, "env": {"OWN": "declared"}}`)
+	const secret = "c7f0-not-for-the-disk"
+	with := g.with("SOME_TOKEN="+secret, "OWN="+secret)
+	for _, command := range []string{"start " + file, "restart a --update-env", "save", "stop a", "resurrect", "update", "kill", "start " + file} {
+		with.run(strings.Fields(command)...)
+	}
+	found := 0
+	must(t, filepath.WalkDir(g.home, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if strings.Contains(string(text), secret) {
+			t.Errorf("%s has it", path)
+		}
+		if strings.Contains(string(text), "declared") {
+			found++
+		}
+		return err
+	}))
+	if found == 0 {
+		t.Error("nothing was looked at: what the file declares isn't there either")
+	}
+	for _, pid := range []int{g.daemonNow(), g.keeperNow(), g.app("a").Pid} {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+		if must(t, err); strings.Contains(string(text), secret) {
+			t.Errorf("process %d has it", pid)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"reflect"
 	"regexp"
 	"strings"
 	"syscall"
@@ -120,6 +121,26 @@ func TestEmptyListNamesItsHome(t *testing.T) {
 	g.run("start", "run.sh", "--min-uptime", "100ms")
 	g.run("delete", "all")
 	contains(t, "ls", g.run("ls"), "no apps", g.home)
+}
+
+// TestJlistSettings: the settings of pm2 that tools look at have pm2's names and units.
+func TestJlistSettings(t *testing.T) {
+	g := newGopm(t)
+	g.eco("eco.json", `"name": "a", "autostart": false, "watch": true, "ignore_watch": ["x"], "watch_delay": 1500, "cron_restart": "0 3 * * *", "wait_ready": true,
+		"shutdown_with_message": true, "kill_timeout": "7s", "listen_timeout": "4s", "max_memory_restart": "2K", "restart_delay": 3000`, `"name": "b", "autostart": false`)
+	g.run("start", "eco.json")
+	var all []struct {
+		Env map[string]any `json:"pm2_env"`
+	}
+	must(t, json.Unmarshal([]byte(g.run("jlist")), &all))
+	for key, want := range map[string][2]any{
+		"watch": {true, false}, "ignore_watch": {[]any{"x"}, nil}, "watch_delay": {1500.0, nil}, "cron_restart": {"0 3 * * *", nil}, "wait_ready": {true, nil},
+		"shutdown_with_message": {true, nil}, "kill_timeout": {7000.0, 5000.0}, "listen_timeout": {4000.0, 10000.0}, "max_memory_restart": {2048.0, nil}, "restart_delay": {3000.0, nil},
+	} {
+		if got := [2]any{all[0].Env[key], all[1].Env[key]}; !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %v, want %v", key, got, want)
+		}
+	}
 }
 
 func TestJlistKeys(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// follower is a gopm logs that goes on.
+// follower is a gopm logs, or another command, that goes on.
 type follower struct {
 	g   *gopm
 	cmd *exec.Cmd
@@ -37,7 +37,13 @@ func (f *follower) text() string {
 
 func (g *gopm) follow(args ...string) *follower {
 	g.Helper()
-	f := &follower{g: g, cmd: g.command(append([]string{"logs"}, args...)...)}
+	return g.goesOn(append([]string{"logs"}, args...)...)
+}
+
+// goesOn begins a command that ends when it is told to.
+func (g *gopm) goesOn(args ...string) *follower {
+	g.Helper()
+	f := &follower{g: g, cmd: g.command(args...)}
 	f.cmd.Stdout, f.cmd.Stderr = f, f
 	must(g.T, f.cmd.Start())
 	g.Cleanup(func() {
@@ -53,7 +59,7 @@ func (f *follower) says(want string) {
 	f.g.Helper()
 	eventually(f.g.T, soon, func() error {
 		if text := f.text(); !strings.Contains(text, want) {
-			return fmt.Errorf("logs: no %q in:\n%s", want, f.g.tail(text, 30))
+			return fmt.Errorf("%v: no %q in:\n%s", f.cmd.Args[1:], want, f.g.tail(text, 30))
 		}
 		return nil
 	})
@@ -226,7 +232,7 @@ func TestLogsFollow(t *testing.T) {
 
 func TestLogsMergesByTime(t *testing.T) {
 	g := newGopm(t)
-	g.script("say", `while :; do [ -e go-$name ] && { echo "$name speaks"; rm go-$name; }; sleep 0.02; done`)
+	g.script("say", `while :; do [ -e go-$name ] && { rm go-$name; echo "$name speaks"; }; sleep 0.02; done`)
 	g.run("start", "./say", "--min-uptime", "100ms", "--name", "a")
 	g.run("start", "./say", "--min-uptime", "100ms", "--name", "b")
 	var want []string

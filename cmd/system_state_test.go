@@ -97,7 +97,7 @@ func TestDamagedStateWhileAppsLive(t *testing.T) {
 		g.fail(1, []string{"state.json is damaged", "mend it, or gopm start"}, strings.Fields(args)...)
 	}
 	contains(t, "start", g.try("start", "eco.json").err, "put aside", fmt.Sprintf("a (pid %d)", a.Pid))
-	strike(a.Pid)
+	g.slay(a.Pid)
 }
 
 // Both have died while the disk was full: the list lacks what runs.
@@ -114,7 +114,8 @@ func TestListThatLacksWhatRuns(t *testing.T) {
 		contains(t, "gopm.log", g.log(), "warning: ", fmt.Sprintf("a (pid %d)", pids["a:0"]))
 	}
 	contains(t, "gopm.log", g.log(), fmt.Sprintf("b (pid %d)", pids["b:0"]))
-	strike(pids["a:0"], pids["b:0"])
+	g.slay(pids["a:0"])
+	g.slay(pids["b:0"])
 }
 
 // An environment that can't be read is told with each app that had it.

@@ -181,9 +181,11 @@ func TestNoTreekill(t *testing.T) {
 	child := g.pidIn("child")
 	t.Cleanup(func() { // left on purpose
 		_ = syscall.Kill(child, syscall.SIGKILL)
+		eventually(t, soon, gone(child))
 		for _, p := range belongingTo(g.home) {
 			if strings.HasPrefix(p.cmdline, "sleep") {
 				p.kill()
+				eventually(t, soon, gone(p.pid))
 			}
 		}
 	})

@@ -346,7 +346,7 @@ func TestKeeperHangs(t *testing.T) {
 	g.fail(1, []string{fmt.Sprintf("the keeper (pid %d) does not answer", keeper), "kill -CONT"}, "update")
 	contains(t, "ping", g.run("ping"), fmt.Sprintf("pid %d ", daemon))
 	r := g.try("kill")
-	contains(t, "kill", r.out+r.err, "killing it", "nothing is left running")
+	contains(t, "kill", r.out+r.err, "killing it", "nothing that gopm knows of is left running")
 	if left := belongingTo(g.home); len(left) != 0 || r.code != 0 {
 		t.Errorf("left: %v after %v", left, r)
 	}
@@ -360,6 +360,7 @@ func TestDaemonHangs(t *testing.T) {
 	g.run("start", "eco.json")
 	daemon, _ := g.daemon()
 	must(t, syscall.Kill(daemon, syscall.SIGSTOP))
+	eventually(t, soon, func() error { return allStopped(daemon) }) // one of its threads may answer until then
 	cmd := g.command("ping")
 	var out strings.Builder
 	errors, err := cmd.StderrPipe()
@@ -372,6 +373,17 @@ func TestDaemonHangs(t *testing.T) {
 	if err := cmd.Wait(); err != nil || !strings.Contains(out.String(), "pong") {
 		t.Errorf("%v, %q", err, out.String())
 	}
+}
+
+// allStopped says whether all threads of a process have stopped.
+func allStopped(pid int) error {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	for _, path := range threads {
+		if text, err := os.ReadFile(path); err == nil && !strings.Contains(string(text), "State:\tT") {
+			return fmt.Errorf("%s says that it runs", path)
+		}
+	}
+	return err
 }
 
 // A new daemon would refuse this home, and so would the old one if it were started again.

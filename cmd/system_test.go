@@ -22,12 +22,22 @@ import (
 // toolbox holds the binary; it is made before the tests and removed after them.
 var toolbox string
 
+const toolboxName = "gopm-test" // and a number
+
 func TestMain(m *testing.M) {
+	if len(os.Args) > 3 && os.Args[1] == denyWord {
+		fmt.Fprintln(os.Stderr, denyAndRun(os.Args[2], os.Args[3:]))
+		os.Exit(1)
+	}
+	if len(os.Args) == 3 && os.Args[1] == witnessWord {
+		fmt.Fprintln(os.Stderr, countIn(os.Args[2]))
+		os.Exit(1)
+	}
 	os.Exit(inToolbox(m.Run))
 }
 
 func inToolbox(run func() int) int {
-	dir, err := os.MkdirTemp("", "gopm-test")
+	dir, err := os.MkdirTemp("", toolboxName)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "no temporary folder:", err)
 		return 1
@@ -67,6 +77,7 @@ type gopm struct {
 	dir    string
 	env    []string            // of the commands, beside GOPM_HOME
 	cred   *syscall.Credential // who runs them; nil: who runs the test
+	within []string            // goes before them: what brings them to another machine
 }
 
 // newGopm gives a test its gopm. Tests with one run in parallel; when they end,
@@ -137,7 +148,8 @@ const commandLimit = 60 * time.Second
 
 // command prepares a gopm command.
 func (g *gopm) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(g.binary, args...)
+	args = append(append(g.within[:len(g.within):len(g.within)], g.binary), args...)
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Dir = g.dir
 	cmd.Env = append(g.env[:len(g.env):len(g.env)], "GOPM_HOME="+g.home)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: g.cred}

@@ -10,6 +10,7 @@ import (
 // the library's.
 func TestUsageErrors(t *testing.T) {
 	g := newGopm(t)
+	g.file("src/x", "")
 	for _, tt := range []struct {
 		args  string
 		words []string
@@ -25,6 +26,8 @@ func TestUsageErrors(t *testing.T) {
 		{"start x.json --wait soon", []string{"--wait", `"soon"`}},
 		{"frobnicate --help", []string{"command not found: frobnicate"}},
 		{"frobnicate --force x", []string{"command not found: frobnicate"}},
+		{"start run.sh --watch src", []string{"--watch=src"}},
+		{"restart run --watch src", []string{"--watch=src"}},
 		{"start --nosuch", []string{"--nosuch", "gopm start --help"}},
 		{"-x", []string{"-x", "gopm --help"}},
 	} {

@@ -206,3 +206,20 @@ func TestProgramThatVanishesAndReturns(t *testing.T) {
 	g.sleeper("run")
 	g.awaitStatus("run", "online")
 }
+
+// A job that takes longer than gopm start waits for others is waited for as long as its
+// file says, and its failure is one of the start, with its last lines.
+func TestALongJobIsWaitedFor(t *testing.T) {
+	g := newGopm(t)
+	g.script("migrate", "sleep 6; [ ! -e broken ] || { echo it does not work >&2; exit 1; }")
+	g.sleeper("web")
+	g.file("eco.json", `{"apps": [{"name": "web", "script": "./web", "min_uptime": "100ms", "depends_on": {"migrate": "completed"}},
+		{"name": "migrate", "script": "./migrate", "min_uptime": "100ms", "autorestart": false, "ready_timeout": "1000s"}]}`)
+	g.run("start", "eco.json")
+	if e := g.app("web"); e.Env.Status != "online" {
+		t.Errorf("start didn't wait for it: %v", e)
+	}
+	g.run("stop", "all")
+	g.file("broken", "")
+	g.fail(1, []string{"migrate:0 failed: exited with code 1", "it does not work", "web:0 is not started: it waits for migrate (failed)"}, "start", "eco.json")
+}

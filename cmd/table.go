@@ -9,8 +9,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/clipperhouse/displaywidth"
 	"github.com/olekukonko/tablewriter"
-	"github.com/olekukonko/tablewriter/pkg/twwidth"
 	"github.com/olekukonko/tablewriter/renderer"
 	"github.com/olekukonko/tablewriter/tw"
 
@@ -40,7 +40,7 @@ func columns(now time.Time) []column {
 		{"cpu", 1, func(r api.Instance) string { return cpuText(r.Usage) }},
 		{"mem", 1, func(r api.Instance) string { return bytesText(r.Usage.Memory) }},
 		{"user", 4, func(r api.Instance) string { return r.User }},
-		{"watching", 5, func(api.Instance) string { return "disabled" }},
+		{"watching", 5, watchText},
 	}
 }
 
@@ -80,7 +80,7 @@ func (c *cli) painter(rows []api.Instance) func(row int, title, text string) str
 		case title == "name":
 			return c.paint(bold, text)
 		case title == "status":
-			return c.paint(statusColour(rows[row].Process.Status), text)
+			return c.paint(statusColour(rows[row].Process), text)
 		}
 		return text
 	}
@@ -180,7 +180,7 @@ func widths(cols []column, cells [][]string) []int {
 func textWidth(s string) int {
 	for i := range len(s) {
 		if s[i] >= utf8.RuneSelf {
-			return twwidth.Width(s)
+			return displaywidth.String(s)
 		}
 	}
 	return len(s)
@@ -218,12 +218,22 @@ func draw(w io.Writer, cols []column, cells [][]string, paint func(row int, titl
 	return out.Flush()
 }
 
-func statusColour(status string) string {
-	switch status {
+func statusColour(p api.Process) string {
+	switch p.Status {
 	case "online":
+		if p.Unhealthy || p.Lock != nil && !p.Lock.Ends.IsZero() {
+			return yellow
+		}
 		return green
-	case "launching":
+	case "launching", api.StatusStandby:
 		return blue
+	case "stopped", "errored":
+		if p.Scheduled && hasFailed(p.LastExit) {
+			return yellow
+		}
+		if p.Scheduled {
+			return green
+		}
 	}
 	return red
 }

@@ -1,11 +1,15 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"gopm/daemon/api"
@@ -24,11 +28,13 @@ const (
 // min_uptime or ended as it should, failed at its first unwanted end.
 func judge(p api.Process, after uint64) verdict {
 	switch {
+	case p.Incarnation <= after && p.Stuck:
+		return failed // what it waits for does not come
 	case p.Incarnation <= after:
-		return pending // the earlier run is still being stopped
+		return pending // the earlier run is still being stopped, or it waits for others
 	case p.Incarnation > after+1:
 		return failed // it has ended and was started again since
-	case p.Status == "online":
+	case p.Status == "online", p.Status == api.StatusStandby && p.Lock != nil && (p.Lock.Holder != "" || p.Lock.Why != ""):
 		return up
 	case p.LastExit == nil || p.LastExit.Incarnation != p.Incarnation:
 		return pending
@@ -44,8 +50,12 @@ func judge(p api.Process, after uint64) verdict {
 type waiting struct {
 	app   string
 	after uint64
+	limit time.Duration // how long it is waited for, from when it has been started
+	since time.Time     // that; zero: it waits for others
+	until time.Time     // when it had its verdict
 	row   api.Instance
 	state verdict
+	ill   string // what its health check said last in this start, as the end of a sentence
 }
 
 // finish waits for what was started, prints the list, and what failed ones wrote.
@@ -54,7 +64,7 @@ func (c *cli) finish(ctx context.Context, out api.Outcome, o *startOptions) erro
 	for _, a := range out.Apps {
 		if a.Did == api.DidStart || a.Did == api.DidRestart || a.Did == api.DidScale {
 			for _, s := range a.Instances {
-				watched[s.ID] = &waiting{app: a.Name, after: s.After}
+				watched[s.ID] = &waiting{app: a.Name, after: s.After, limit: patience(a)}
 			}
 		}
 	}
@@ -63,38 +73,66 @@ func (c *cli) finish(ctx context.Context, out api.Outcome, o *startOptions) erro
 			return err
 		}
 	}
+	var rolled error
+	if !o.noWait {
+		if rolled = c.follow(ctx, out); rolled != nil && !errors.Is(rolled, errRollFailed) {
+			return rolled
+		}
+	}
 	if err := c.printResult(ctx); err != nil {
 		return err
 	}
-	return c.explainFailures(ctx, out, watched)
+	err := c.explainFailures(ctx, out, watched)
+	if err == nil && rolled != nil {
+		err = quiet{exitFailed}
+	}
+	return err
 }
 
-// await follows the instances until each has a verdict, or limit has passed.
+// patience is how long an app is waited for: as long as anything, or as its file gives it
+// to become ready.
+func patience(a api.AppOutcome) time.Duration {
+	const grace = time.Second // for the news of it
+	if a.ReadyMS > 0 {
+		return max(defaultWait, time.Duration(a.ReadyMS)*time.Millisecond+grace)
+	}
+	return defaultWait
+}
+
+// await follows the instances until each has a verdict, or its time has passed: that which
+// limit gives to all together, if it is not 0.
 func (c *cli) await(ctx context.Context, watched map[int]*waiting, limit time.Duration) error {
-	bounded, cancel := context.WithTimeout(ctx, limit)
+	bounded, cancel := context.WithCancel(ctx)
 	defer cancel()
 	query := url.Values{}
 	for id := range watched {
 		query.Add("target", strconv.Itoa(id))
 	}
-	open := len(watched)
+	began := time.Now()
+	late := time.AfterFunc(lastMoment(watched, began, limit), cancel)
+	defer late.Stop()
 	err := api.Stream(bounded, c.client, api.PathWatch, query, func(r api.Instance, _ bool) error {
 		w := watched[r.ID]
-		if w == nil || w.state != pending {
+		if w == nil || w.state == failed || w.state == up && !w.isAwaited(watched) {
 			return nil
 		}
-		w.row = r
-		if w.state = judge(r.Process, w.after); w.state != pending {
-			c.progress(w)
-			open--
+		w.row, w.ill = r, cmp.Or(failingCheck(r), w.ill)
+		if len(r.Process.WaitsOn) == 0 && w.since.IsZero() {
+			w.since = time.Now()
 		}
-		if open == 0 {
+		if now := judge(r.Process, w.after); now == failed || now == up && w.state == pending {
+			w.state, w.until = now, time.Now()
+			c.progress(w)
+		}
+		condemn(watched)
+		if !slices.ContainsFunc(slices.Collect(maps.Values(watched)), (*waiting).isOpen) {
 			return errAllSettled
 		}
+		late.Reset(lastMoment(watched, began, limit))
 		return nil
 	})
 	switch {
-	case errors.Is(err, errAllSettled), errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+	case errors.Is(err, errAllSettled), bounded.Err() != nil && ctx.Err() == nil:
 		return nil
 	case ctx.Err() != nil:
 		c.warn("not waiting any longer; the apps go on")
@@ -103,6 +141,84 @@ func (c *cli) await(ctx context.Context, watched map[int]*waiting, limit time.Du
 		return fmt.Errorf("%w before all apps were up; gopm ls says what runs", err)
 	}
 	return err
+}
+
+func (w *waiting) isOpen() bool { return w.state == pending }
+
+// isAwaited says whether others wait for it: it was up, and what they wait for is that it ends.
+func (w *waiting) isAwaited(watched map[int]*waiting) bool {
+	for _, o := range watched {
+		if o.state == pending && slices.Contains(o.row.Process.WaitsOn, w.app) {
+			return true
+		}
+	}
+	return false
+}
+
+// condemn lets those fail that wait for others which have failed.
+func condemn(watched map[int]*waiting) {
+	for again := true; again; {
+		again = false
+		for _, w := range watched {
+			if w.state == pending && w.waitsOnAny(watched, failed) {
+				w.state, again = failed, true
+			}
+		}
+	}
+}
+
+// waitsOnAny says whether it waits for an app with an instance in a state.
+func (w *waiting) waitsOnAny(watched map[int]*waiting, state verdict) bool {
+	for _, o := range watched {
+		if o.state == state && slices.Contains(w.row.Process.WaitsOn, o.app) {
+			return true
+		}
+	}
+	return false
+}
+
+// lacks is what one that was never started waits for. What is known of the others here is
+// later than what the daemon said when it was held back.
+func (w *waiting) lacks(watched map[int]*waiting) string {
+	var names []string
+	for _, name := range w.row.Process.WaitsOn {
+		for _, o := range watched {
+			if o.app != name || o.state != failed {
+				continue
+			}
+			state := "failed"
+			if len(o.row.Process.WaitsOn) > 0 {
+				state = "not started"
+			}
+			names = append(names, fmt.Sprintf("%s (%s)", name, state))
+			break
+		}
+	}
+	if len(names) == 0 {
+		return w.row.Process.Waits
+	}
+	return strings.Join(names, ", ")
+}
+
+// lastMoment is in how long nobody is waited for any more. Those that wait for others
+// have their time when these have had theirs, and so has one that is up, but has to end
+// before others are started.
+func lastMoment(watched map[int]*waiting, began time.Time, limit time.Duration) time.Duration {
+	if limit > 0 {
+		return time.Until(began.Add(limit))
+	}
+	const grace = time.Second // for the news that what has waited for another is started now
+	end := began.Add(defaultWait)
+	for _, w := range watched {
+		at := w.since.Add(w.limit)
+		if w.state != pending && !(w.state == up && w.isAwaited(watched)) {
+			at = w.until.Add(grace)
+		}
+		if !w.since.IsZero() && at.After(end) {
+			end = at
+		}
+	}
+	return max(0, time.Until(end))
 }
 
 var errAllSettled = errors.New("all settled")
@@ -129,11 +245,17 @@ func (c *cli) explainFailures(ctx context.Context, out api.Outcome, watched map[
 			w := watched[s.ID]
 			switch {
 			case w == nil:
+			case w.state == pending && w.row.ID == s.ID && w.row.Process.Hook != "":
+				c.warn("%s:%d waits for its %s; gopm ls %s shows when that is done, --wait waits longer", w.app, w.row.Index, w.row.Process.Hook, w.app)
+			case w.state == pending && len(w.row.Process.WaitsOn) > 0:
+				c.warn("%s:%d still waits for %s; it is started when that is there", w.app, w.row.Index, w.row.Process.Waits)
+			case w.state == pending && w.row.ID == s.ID && w.row.Process.NotReady:
+				c.warn("%s:%d is not ready yet%s; gopm ls shows when it is, gopm info %s what makes it ready; --wait 1m waits longer", w.app, w.row.Index, failingCheck(w.row), w.app)
 			case w.state == pending && w.row.ID == s.ID && w.row.Name != "":
 				c.warn("%s:%d is still starting (min_uptime %s)", w.app, w.row.Index, duration(time.Duration(a.MinUptime)*time.Millisecond))
 			case w.state == failed:
 				broken = true
-				c.explain(ctx, w)
+				c.explain(ctx, w, w.lacks(watched))
 			}
 		}
 	}
@@ -143,10 +265,21 @@ func (c *cli) explainFailures(ctx context.Context, out api.Outcome, watched map[
 	return nil
 }
 
-func (c *cli) explain(ctx context.Context, w *waiting) {
+func (c *cli) explain(ctx context.Context, w *waiting, lacks string) {
+	if lacks != "" {
+		did := "started"
+		if w.row.Process.Pid > 0 {
+			did = "restarted yet"
+		}
+		c.warn("\n%s:%d is not %s: it waits for %s", w.app, w.row.Index, did, lacks)
+		return
+	}
 	why := "failed"
 	if e := w.row.Process.LastExit; e != nil {
 		why = "failed: " + exitSentence(*e)
+		if e.Fault != "" {
+			why += w.ill
+		}
 	}
 	c.warn("\n%s:%d %s", w.app, w.row.Index, why)
 	var o api.Output
@@ -156,9 +289,12 @@ func (c *cli) explain(ctx context.Context, w *waiting) {
 		c.warn("  (cannot read its output: %v)", err)
 		return
 	}
+	if o.Why != "" {
+		c.warn("  %s", printable(o.Why))
+	}
 	c.warnLines("stderr", o.Err)
 	c.warnLines("stdout", o.Out)
-	if len(o.Err)+len(o.Out) == 0 && w.row.Process.LastExit != nil && w.row.Process.LastExit.Error == "" {
+	if len(o.Err)+len(o.Out)+len(o.Why) == 0 && w.row.Process.LastExit != nil && w.row.Process.LastExit.Error == "" {
 		c.warn("  it wrote nothing")
 	}
 }
@@ -179,6 +315,10 @@ func exitSentence(e api.Exit) string {
 	switch {
 	case e.Error != "":
 		return "it cannot be started: " + e.Error
+	case e.Fault != "":
+		return e.Fault + ": ended by gopm" + lived
+	case e.Hang != "":
+		return "killed by gopm, " + e.Hang + "," + lived
 	case e.OOM:
 		return "killed by the kernel, out of memory" + lived
 	case e.Core:

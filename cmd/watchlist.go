@@ -36,7 +36,8 @@ func (c *cli) watchList(ctx context.Context, o listOptions) error {
 		case err != nil:
 			return err
 		}
-		if _, err := screen.Write(inPlace(f.Bytes(), terminalHeight(screen))); err != nil {
+		text, _ := harmless(nil, f.Bytes(), true)
+		if _, err := under(screen).Write(inPlace(text, terminalHeight(screen))); err != nil {
 			return err
 		}
 		select {

@@ -2,11 +2,13 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"gopm/daemon/api"
+	"gopm/daemon/room"
 	"gopm/daemon/supervise"
 	"gopm/ecosystem"
 )
@@ -33,11 +35,21 @@ func (d *Daemon) apply(ctx context.Context, req api.Apply) (api.Outcome, error) 
 	if err := checkApps(req.Apps); err != nil {
 		return api.Outcome{}, err
 	}
+	defer d.tuner.foresee(ctx, req)()
 	end, err := d.begin(ctx)
 	if err != nil {
 		return api.Outcome{}, err
 	}
 	defer end()
+	req.Apps = d.table.Load().asMeant(req)
+	for _, a := range req.Apps {
+		if err := d.rolls.refusal(a.Name); err != nil {
+			return api.Outcome{}, err
+		}
+	}
+	if err := checkOrder(d.table.Load(), req.Apps, req.Origin); err != nil {
+		return api.Outcome{}, err
+	}
 	out, err := d.converge(req)
 	if err != nil {
 		return api.Outcome{}, err
@@ -54,14 +66,18 @@ func (d *Daemon) converge(req api.Apply) (out api.Outcome, err error) {
 	if err != nil {
 		return out, err
 	}
+	gentle, todo := apart(todo)
 	defer makeRoom(todo)()
-	prepared, err := d.prepareAll(t, req, todo)
+	prepared, err := d.prepareAll(t, req, append(gentle, todo...))
 	if err != nil {
 		return out, api.Errorf(api.KindInvalid, "%v", err)
 	}
-	stages, err := d.stageAll(todo, prepared, t.nextID())
+	stages, err := d.stageAll(todo, prepared[len(gentle):], d.nextID())
 	if err != nil {
 		return out, err
+	}
+	for i, dec := range gentle {
+		out.Apps = append(out.Apps, d.exchange(dec, prepared[i], req))
 	}
 	for _, st := range stages {
 		d.publish(st)
@@ -71,7 +87,10 @@ func (d *Daemon) converge(req api.Apply) (out api.Outcome, err error) {
 	for _, st := range stages {
 		out.Apps = append(out.Apps, d.carryOut(st))
 	}
+	out.Warnings = append(out.Warnings, privilegeWarnings(stages)...)
+	out.Warnings = append(out.Warnings, d.limitWarnings(stages)...)
 	d.upkeep.look()
+	d.inOrder(&out, d.actedOn(out))
 	return out, nil
 }
 
@@ -82,6 +101,7 @@ func (d *Daemon) prepareAll(t *table, req api.Apply, todo []decision) ([]ready, 
 		a := &app{spec: dec.want, origin: req.Origin, created: time.Now()}
 		if have := t.app(dec.want.Name); have != nil {
 			a.created, a.instances, a.inherited = have.created, slices.Clone(have.instances), have.inherited
+			a.values = d.tuner.valuesFor(a, have)
 		}
 		if a.instances == nil || req.Update {
 			key := fmt.Sprint(dec.want.Env.Inherit, dec.want.Env.Filter)
@@ -102,7 +122,11 @@ func (d *Daemon) prepareAll(t *table, req api.Apply, todo []decision) ([]ready, 
 // publish puts an app's version into the table.
 func (d *Daemon) publish(st stage) {
 	for _, in := range st.surplus {
-		in.proc.Stop() // all at once; dispose waits for each
+		if st.departs() {
+			d.rolls.besides(in)
+		} else {
+			in.proc.Stop() // all at once; dispose waits for each
+		}
 	}
 	for _, in := range st.kept {
 		d.configure(st.ready, in)
@@ -113,7 +137,11 @@ func (d *Daemon) publish(st stage) {
 // order notes which instances carryOut is going to start.
 func (st stage) order() {
 	for _, in := range st.app.instances {
-		if s := in.proc.Snapshot(); st.did != api.IsNotStarted && isDown(s) {
+		switch s := in.proc.Snapshot(); {
+		case st.did == api.IsNotStarted || st.want.Times.IsJob() || !isDown(s):
+		case st.app.waitsFirst():
+			in.hold(false)
+		default:
 			in.ordered.Store(s.Incarnation + 1)
 		}
 	}
@@ -121,7 +149,7 @@ func (st stage) order() {
 
 // carryOut does what was decided for one app.
 func (d *Daemon) carryOut(st stage) api.AppOutcome {
-	out := api.AppOutcome{Name: st.want.Name, Did: st.did, Changes: st.changes, MinUptime: st.want.Restart.MinUptime.Milliseconds()}
+	out := api.AppOutcome{Name: st.want.Name, Did: st.did, Changes: st.changes, Gap: st.did == api.DidRestart, MinUptime: st.want.Restart.MinUptime.Milliseconds(), ReadyMS: readyLimit(st.want), NextRun: nextRun(st.want, st.did)}
 	for _, in := range st.app.instances {
 		fresh := slices.Contains(st.fresh, in)
 		if started, acted := d.actOn(in, st.decision, fresh); acted {
@@ -133,7 +161,14 @@ func (d *Daemon) carryOut(st stage) api.AppOutcome {
 	}
 	for _, in := range st.surplus {
 		in.app.Store(nil)
-		d.dispose(in)
+		if !st.departs() {
+			d.dispose(in)
+		}
+	}
+	if len(st.surplus) > 0 && st.departs() {
+		r := d.depart(st.ready, st.surplus)
+		d.rolls.begin(r)
+		out.Roll = r.number
 	}
 	return out
 }
@@ -147,10 +182,12 @@ func (d *Daemon) actOn(in *instance, dec decision, fresh bool) (api.Started, boo
 	switch {
 	case dec.did == api.IsNotStarted:
 		return started, false
+	case dec.want.Times.IsJob():
+		return started, in.schedule(dec)
 	case dec.restart && !fresh && !down:
-		in.restart("")
+		d.renews(in, s)
 	case fresh || down:
-		in.start()
+		d.begins(in)
 	default:
 		return started, false
 	}
@@ -171,6 +208,9 @@ func (d *Daemon) take(gone []*instance) {
 	d.table.Store(t)
 	for _, in := range gone {
 		in.app.Store(nil)
+		if t.app(in.name) == nil {
+			d.rolls.forget(in.name)
+		}
 	}
 	for _, a := range t.apps { // an app that lost only some of its instances is another version now
 		d.put(t, a)
@@ -188,6 +228,7 @@ func (d *Daemon) handleOrphans(req api.Apply) []api.AppOutcome {
 		did := api.IsOrphan
 		if req.Prune {
 			did = api.DidDelete
+			_ = d.rolls.breakOff(context.Background(), a.instances, "start --prune") // it doesn't need the turn any more
 			d.take(a.instances)
 			d.disposeAll(a.instances)
 		}
@@ -208,19 +249,20 @@ func (d *Daemon) disposeAll(all []*instance) {
 // start starts what is down of the targets.
 func (d *Daemon) start(ctx context.Context, req api.Targets) (api.Outcome, error) {
 	return d.onTargets(ctx, req, func(in *instance, s supervise.Snapshot) string {
-		if !isDown(s) && s.Status != supervise.StatusWaiting {
+		if !in.isJob() && !isDown(s) && s.Status != supervise.StatusWaiting {
 			return api.IsRunning
 		}
-		in.start()
-		return api.DidStart
+		return d.begins(in)
 	})
 }
 
 // restart restarts the targets.
 func (d *Daemon) restart(ctx context.Context, req api.Targets) (api.Outcome, error) {
-	return d.onTargets(ctx, req, func(in *instance, _ supervise.Snapshot) string {
-		in.restart("")
-		return api.DidRestart
+	if err := d.calm(ctx, req.Targets, "restart"); err != nil {
+		return api.Outcome{}, err
+	}
+	return d.onTargets(ctx, req, func(in *instance, s supervise.Snapshot) string {
+		return d.renews(in, s)
 	})
 }
 
@@ -236,6 +278,11 @@ func (d *Daemon) onTargets(ctx context.Context, req api.Targets, do func(*instan
 	if err != nil {
 		return api.Outcome{}, err
 	}
+	for _, in := range picked {
+		if err := d.rolls.refusal(in.name); err != nil {
+			return api.Outcome{}, err
+		}
+	}
 	var warnings []string
 	if req.Update || len(req.Set) > 0 {
 		if warnings, err = d.update(picked, req); err != nil {
@@ -247,6 +294,7 @@ func (d *Daemon) onTargets(ctx context.Context, req api.Targets, do func(*instan
 		return api.Started{ID: in.id, After: s.Incarnation}, do(in, s)
 	})
 	out.Warnings = warnings
+	picked = append(picked, d.inOrder(&out, picked)...)
 	return out, d.keepWishes(ctx, picked)
 }
 
@@ -255,6 +303,9 @@ func (d *Daemon) keepWishes(ctx context.Context, asked []*instance) error {
 	for _, in := range asked { // each hears this after what it was asked
 		if _, err := in.proc.Await(ctx, func(supervise.Snapshot) bool { return true }); err != nil {
 			return err
+		}
+		if in.isJob() {
+			d.hub.tell(in) // to the timekeeper, among others
 		}
 	}
 	d.store.commit()
@@ -279,6 +330,9 @@ func (d *Daemon) update(picked []*instance, req api.Targets) (warnings []string,
 			}
 		}
 		changed = append(changed, next)
+		if err := checkOrder(t, []ecosystem.App{next.app.spec}, a.origin); len(req.Set) > 0 && err != nil {
+			return nil, err
+		}
 	}
 	for _, r := range changed {
 		for _, in := range r.app.instances {
@@ -299,12 +353,14 @@ func (d *Daemon) updated(a *app, req api.Targets) (ready, ecosystem.Problems, er
 	var problems ecosystem.Problems
 	if len(req.Set) > 0 {
 		var err error
-		next.spec, problems, err = ecosystem.Override(a.spec, req.Set, ecosystem.Options{Environ: req.Environ, Dir: req.Cwd, CPUs: cpus()})
+		have := room.Of(0)
+		options := ecosystem.Options{Environ: req.Environ, Dir: req.Cwd, CPUs: have.CPUs(), Memory: have.Bytes()}
+		next.spec, problems, err = ecosystem.Override(a.spec, req.Set, options)
 		if err != nil {
 			return ready{}, nil, err
 		}
-		if next.spec.Name != a.spec.Name || next.spec.Scale.Instances != a.spec.Scale.Instances {
-			return ready{}, nil, fmt.Errorf("%s: restart cannot change the name or the number of instances; change the file and start it", a.spec.Name)
+		if next.spec.Name != a.spec.Name || next.spec.Scale.Instances != a.spec.Scale.Instances || next.spec.Scale.Total() != a.spec.Scale.Total() {
+			return ready{}, nil, fmt.Errorf("%s: restart cannot change the name or the number of instances or spares; change the file and start it", a.spec.Name)
 		}
 	}
 	if req.Update {
@@ -314,8 +370,20 @@ func (d *Daemon) updated(a *app, req api.Targets) (ready, ecosystem.Problems, er
 	return r, problems, err
 }
 
+// calm breaks off what is under way with the apps of some targets.
+func (d *Daemon) calm(ctx context.Context, targets []string, by string) error {
+	picked, err := d.table.Load().selection(targets)
+	if err != nil {
+		return err
+	}
+	return d.rolls.breakOff(ctx, picked, by)
+}
+
 // stop stops the targets and returns when they are down.
 func (d *Daemon) stop(ctx context.Context, req api.Targets) (api.Outcome, error) {
+	if err := d.calm(ctx, req.Targets, "stop"); err != nil {
+		return api.Outcome{}, err
+	}
 	picked, err := d.table.Load().selection(req.Targets)
 	if err != nil {
 		return api.Outcome{}, err
@@ -323,26 +391,50 @@ func (d *Daemon) stop(ctx context.Context, req api.Targets) (api.Outcome, error)
 	out := gather(picked, func(in *instance) (api.Started, string) {
 		s := in.proc.Snapshot()
 		did := api.DidStop
-		if isDown(s) && s.NextTry.IsZero() {
+		if isDown(s) && s.NextTry.IsZero() && !in.isArmed() && in.waits.Load() == nil {
 			did = api.IsStopped
 		}
-		in.stop()
 		return api.Started{ID: in.id, After: s.Incarnation}, did
 	})
+	more, notes := d.table.Load().followers(picked)
+	out.Warnings = notes
+	defer d.resume(more)
+	d.intend(picked)
+	d.endInOrder(ctx, slices.Concat(more, picked), func(in *instance) {
+		if slices.Contains(more, in) {
+			if stops := in.stopsSoFar(); in.suspend(&wait{from: in.proc.Snapshot().Incarnation, paused: true}, stops) {
+				in.proc.Stop()
+			}
+			return
+		}
+		in.stop()
+	})
+	picked = append(picked, more...)
 	if err := d.keepWishes(ctx, picked); err != nil { // what comes of it may take long
 		return out, err
 	}
 	for _, in := range picked {
-		if _, err := in.proc.Await(ctx, isStopped); err != nil {
+		if err := in.awaitStopped(ctx); err != nil {
 			return out, err
 		}
 	}
 	return out, nil
 }
 
+// awaitStopped waits until a stop has taken effect. An instance that was given up
+// meanwhile, by a scale or a reload, is stopped, too.
+func (in *instance) awaitStopped(ctx context.Context) error {
+	_, err := in.proc.Await(ctx, isStopped)
+	if errors.Is(err, supervise.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
 // remove deletes the targets, stopping them first.
 func (d *Daemon) remove(ctx context.Context, req api.Targets) (api.Outcome, error) {
-	if _, err := d.stop(ctx, req); err != nil { // outside the turn: it may take as long as kill_timeout
+	stopped, err := d.stop(ctx, req) // outside the turn: it may take as long as kill_timeout
+	if err != nil {
 		return api.Outcome{}, err
 	}
 	end, err := d.begin(ctx)
@@ -357,9 +449,11 @@ func (d *Daemon) remove(ctx context.Context, req api.Targets) (api.Outcome, erro
 	}
 	d.take(picked)
 	d.disposeAll(picked)
-	return gather(picked, func(in *instance) (api.Started, string) {
+	out := gather(picked, func(in *instance) (api.Started, string) {
 		return api.Started{ID: in.id}, api.DidDelete
-	}), nil
+	})
+	out.Warnings = stopped.Warnings
+	return out, nil
 }
 
 // gather does something to each instance and reports it app by app. An app with
@@ -375,7 +469,7 @@ func gather(picked []*instance, do func(*instance) (api.Started, string)) api.Ou
 			at[in.name] = i
 			o := api.AppOutcome{Name: in.name, Did: did}
 			if a := in.app.Load(); a != nil {
-				o.MinUptime = a.spec.Restart.MinUptime.Milliseconds()
+				o.MinUptime, o.ReadyMS, o.NextRun = a.spec.Restart.MinUptime.Milliseconds(), readyLimit(a.spec), nextRun(a.spec, did)
 			}
 			out.Apps = append(out.Apps, o)
 		}

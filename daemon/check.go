@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"fmt"
 	"path/filepath"
 
 	"gopm/daemon/api"
@@ -34,3 +35,23 @@ func checkApps(apps []ecosystem.App) error {
 	}
 	return nil
 }
+
+// checkScale refuses a number of instances for which there are no ports, or none of
+// the numbers that a request by hand may have.
+func checkScale(spec ecosystem.App) error {
+	s := spec.Scale
+	last := s.Total() - 1
+	switch {
+	case s.Spares < 0 || s.Spares > maxInstances-s.Instances:
+		return fmt.Errorf("%s: want 0 to %d spares, got %d", spec.Name, max(0, maxInstances-s.Instances), s.Spares)
+	case spec.Times.IsJob() && s.Total() != 1:
+		return fmt.Errorf("%s: it is a job (schedule), which runs as one process, not as %d", spec.Name, s.Total())
+	case s.PortStep < 0 || s.PortStep > maxPort:
+		return fmt.Errorf("%s: want a port_step from 0 to %d, got %d", spec.Name, maxPort, s.PortStep)
+	case spec.Port(0) != 0 && spec.Port(last) == 0:
+		return fmt.Errorf("%s: with %d instances the last would get a port above %d; make port, port_step or the number of instances smaller", spec.Name, s.Total(), maxPort)
+	}
+	return nil
+}
+
+const maxPort = 65535

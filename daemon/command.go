@@ -98,14 +98,21 @@ func buildCommand(a *app, in *instance, acc account, home string) supervise.Comm
 	for k, v := range a.spec.Env.Vars {
 		env.set(k + "=" + v)
 	}
+	a.values.over(env)
+	env.raise(a.spec.Scale.IncrementVar, in.index)
+	if step := a.spec.Scale.PortStep; step != 0 {
+		env.raise("PORT", in.index*step)
+	}
 	env.set(identity...)
 	return supervise.Command{
-		Argv:   c.Argv(),
-		Env:    env.list,
-		Dir:    c.Cwd,
-		Umask:  c.Umask,
-		User:   acc.cred,
-		Marker: []string{identity[1], identity[2], identity[4]},
+		Argv:    givenArgv(a.spec, c.Argv()),
+		Env:     env.list,
+		Dir:     c.Cwd,
+		Umask:   c.Umask,
+		User:    acc.cred,
+		Bounds:  bounds(a.spec.Bounds),
+		Edition: a.edition(),
+		Marker:  in.marker(a.spec.Name, home),
 	}
 }
 
@@ -117,6 +124,7 @@ func identity(a *app, in *instance, home string) []string {
 		"pm_id=" + strconv.Itoa(in.id),
 		"namespace=" + a.spec.Namespace,
 		"GOPM_HOME=" + home,
+		in.lifeEntry(),
 	}
 }
 
@@ -147,6 +155,20 @@ func (e *environ) set(entries ...string) {
 	}
 }
 
+// raise adds n to the number that a variable holds; one that holds none counts from 0.
+// Without a name there is nothing to do.
+func (e *environ) raise(name string, n int) {
+	if name == "" {
+		return
+	}
+	was := 0
+	if i, known := e.at[name]; known {
+		_, value, _ := strings.Cut(e.list[i], "=")
+		was, _ = strconv.Atoi(value) // what an app says itself was checked; a shell's may be anything
+	}
+	e.set(name + "=" + strconv.Itoa(was+n))
+}
+
 func buildPolicy(spec ecosystem.App) (supervise.Policy, error) {
 	r, s := spec.Restart, spec.Stop
 	sig := unix.SignalNum(s.Signal)
@@ -156,10 +178,18 @@ func buildPolicy(spec ecosystem.App) (supervise.Policy, error) {
 	if r.Delay > 0 {
 		r.BackoffInitial = 0 // a fixed delay takes the place of the growing one
 	}
-	return supervise.Policy{
-		Autorestart: r.Auto, StopExitCodes: r.StopExitCodes, MinUptime: r.MinUptime,
+	pol := supervise.Policy{
+		Autorestart: r.Auto && !spec.Times.IsJob(), StopExitCodes: r.StopExitCodes, MinUptime: r.MinUptime,
 		MaxRestarts: r.MaxRestarts, MaxExplicit: r.MaxExplicit,
 		RestartDelay: r.Delay, BackoffStart: r.BackoffInitial,
 		KillSignal: sig, KillTimeout: s.Timeout, TreeKill: s.TreeKill,
-	}, nil
+	}
+	if spec.Ready.By != ecosystem.ReadyUptime {
+		pol.Ready = spec.Ready.Timeout
+	}
+	if h := spec.Hooks.PreStop; h.IsSet() {
+		pol.PreStop = h.Timeout
+	}
+	pol.PreStop += deregisterDelay(spec)
+	return pol, nil
 }

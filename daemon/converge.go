@@ -23,7 +23,7 @@ func plan(t *table, req api.Apply, running func(*app) bool) ([]decision, error) 
 	for _, want := range req.Apps {
 		have := t.app(want.Name)
 		if have == nil {
-			todo = append(todo, decision{want: want, did: startedOr(want.Autostart)})
+			todo = append(todo, decision{want: want, did: startedOr(want)})
 			continue
 		}
 		if have.origin != "" && have.origin != req.Origin && !req.Takeover { // a file may name what was started by hand
@@ -34,30 +34,39 @@ func plan(t *table, req api.Apply, running func(*app) bool) ([]decision, error) 
 	return todo, nil
 }
 
-func startedOr(autostart bool) string {
-	if autostart {
-		return api.DidStart
+func startedOr(want ecosystem.App) string {
+	switch {
+	case !want.Autostart:
+		return api.IsNotStarted
+	case want.Times.IsJob():
+		return api.DidSchedule
 	}
-	return api.IsNotStarted
+	return api.DidStart
 }
 
 func compare(have *app, want ecosystem.App, req api.Apply, running bool) decision {
 	d := decision{want: want}
-	rescaled := false
-	for _, c := range ecosystem.Diff(have.spec, want) {
+	diff := ecosystem.Diff(have.spec, want)
+	for _, c := range diff {
 		d.changes = append(d.changes, c.Field)
-		rescaled = rescaled || c.Field == "instances"
 	}
-	onlyScale := rescaled && len(d.changes) == 1
 	switch {
+	case want.Times.IsJob():
+		return compareJob(d, have.spec, req, running)
+	case have.spec.Times.IsJob() && running: // it becomes one that runs always
+		d.did, d.restart = api.DidRestart, true
 	case !running && (want.Autostart || req.Act):
 		d.did = api.DidStart
 	case !running:
 		d.did = api.IsNotStarted
-	case req.Act || req.Update || len(d.changes) > 0 && !onlyScale:
+	case req.Reload && reloadable(have) && isClustered(want):
+		d.did = api.DidReload
+	case req.Act || req.Update || diff.Effort() == ecosystem.EffortRestart:
 		d.did, d.restart = api.DidRestart, true
-	case onlyScale:
+	case diff.Effort() == ecosystem.EffortScale:
 		d.did = api.DidScale
+	case diff.Effort() == ecosystem.EffortApply:
+		d.did = api.DidApply
 	default:
 		d.did = api.DidNothing
 	}

@@ -33,6 +33,7 @@ func TestPlan(t *testing.T) {
 	args := func(a *ecosystem.App) { a.Command.Args = []string{"-v"} }
 	two := func(a *ecosystem.App) { a.Scale.Instances = 2 }
 	manual := func(a *ecosystem.App) { a.Autostart = false }
+	job := func(a *ecosystem.App) { a.Times.Schedule = "0 3 * * *" }
 	tests := []struct {
 		name    string
 		have    *table
@@ -56,6 +57,14 @@ func TestPlan(t *testing.T) {
 		{"more instances", have("/f", spec("a")), spec("a", two), api.Apply{}, true, api.DidScale, false, []string{"instances"}},
 		{"more instances and changed", have("/f", spec("a")), spec("a", two, args), api.Apply{}, true, api.DidRestart, true, []string{"args", "instances"}},
 		{"started by hand, now in a file", have("", spec("a")), spec("a"), api.Apply{}, true, api.DidNothing, false, nil},
+		{"a new job", have("/f"), spec("a", job), api.Apply{}, false, api.DidSchedule, false, nil},
+		{"a new job that is not to be started", have("/f"), spec("a", job, manual), api.Apply{}, false, api.IsNotStarted, false, nil},
+		{"a job that is scheduled", have("/f", spec("a", job)), spec("a", job), api.Apply{}, true, api.DidNothing, false, nil},
+		{"a job that is scheduled, and asked for", have("/f", spec("a", job)), spec("a", job), api.Apply{Act: true}, true, api.DidSchedule, false, nil},
+		{"a job that is stopped", have("/f", spec("a", job)), spec("a", job), api.Apply{}, false, api.DidSchedule, false, nil},
+		{"a job that is changed", have("/f", spec("a", job)), spec("a", job, args), api.Apply{}, true, api.DidSchedule, false, []string{"args"}},
+		{"an app that becomes a job", have("/f", spec("a")), spec("a", job), api.Apply{}, true, api.DidSchedule, true, []string{"schedule"}},
+		{"a job that becomes an app", have("/f", spec("a", job)), spec("a"), api.Apply{}, true, api.DidRestart, true, []string{"schedule"}},
 		{"of another file, taken over", have("/g", spec("a")), spec("a"), api.Apply{Takeover: true}, true, api.DidNothing, false, nil},
 	}
 	for _, tt := range tests {

@@ -22,12 +22,13 @@ const (
 // roomFor says whether there are descriptors for the new instances of stages, beside
 // the instances that there are.
 func roomFor(stages []stage, have int) error {
-	fresh, name := 0, ""
+	fresh, need, name := 0, 0, ""
 	for _, st := range stages {
 		if fresh == 0 && len(st.fresh) > 0 {
 			name = st.want.Name
 		}
 		fresh += len(st.fresh)
+		need += len(st.fresh) * (perInstance + st.app.lines())
 	}
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); fresh == 0 || err != nil {
@@ -38,11 +39,11 @@ func roomFor(stages []stage, have int) error {
 	}
 	used, err := openFiles()
 	kept := spareFiles + (fresh+have)*perRestart
-	if err != nil || uint64(used+fresh*perInstance+kept) <= limit.Cur {
+	if err != nil || uint64(used+need+kept) <= limit.Cur {
 		return nil
 	}
 	return fmt.Errorf("cannot start %s: gopm may open %d files, of which %d are in use and %d are kept for what runs; this needs %d; "+
-		"raise the limit (ulimit -n, or LimitNOFILE in the unit of gopm startup), then: gopm kill && gopm resurrect", name, limit.Cur, used, kept, fresh*perInstance)
+		"raise the limit (ulimit -n, or LimitNOFILE in the unit of gopm startup), then: gopm kill && gopm resurrect", name, limit.Cur, used, kept, need)
 }
 
 func openFiles() (int, error) {

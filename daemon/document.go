@@ -36,6 +36,9 @@ func (w *scribe) document(sequence uint64) document {
 	if how := w.d.ending.reason(); how != "" && how != handedOver {
 		text = fmt.Appendf(text, ` "ended": %s,`+"\n", encode(how))
 	}
+	if n := w.d.store.done.revivals; n > 0 {
+		text = fmt.Appendf(text, ` "revivals": %d,`+"\n", n)
+	}
 	text = append(text, ` "apps": [`...)
 	for i, a := range t.apps {
 		if i > 0 {
@@ -96,9 +99,10 @@ func saved(in *instance) api.SavedInstance {
 	}
 	s := m.Snapshot()
 	return api.SavedInstance{
-		ID: in.id, Index: in.index, Want: s.Want || in.restedBy() != "", Rested: in.restedBy(),
+		ID: in.id, Index: in.index, Life: in.life, Want: in.isWanted(s), Rested: in.restedBy(), SavedOrder: api.SavedOrder{Wait: savedWait(in), Doomed: in.doomed.Load(), Permit: savedPermit(in)},
 		Process: process(s), Start: s.StartTime, Machine: encode(m),
-		Out: savedLog(in.out), Err: savedLog(in.err), Marks: savedMarks(in),
+		Out: savedLog(in.out), Err: savedLog(in.err), Duty: dutyOf(in),
+		Timed: in.times(), Health: healthOf(in), SavedPast: api.SavedPast{Marks: savedMarks(in), Tally: in.tally.all()},
 	}
 }
 

@@ -43,7 +43,7 @@ func (d *Daemon) end(how string) {
 	}
 	if how != handedOver {
 		for _, in := range d.table.Load().all() {
-			if in.proc.Snapshot().Want {
+			if in.proc.Snapshot().Want || in.waits.Load() != nil {
 				in.rest(how)
 			}
 		}
@@ -58,12 +58,15 @@ func (d *Daemon) handOver() {
 	d.thrift.end()
 	d.upkeep.close()
 	d.changing <- struct{}{} // a change that has begun is finished first
+	d.talk.close()           // what it has heard comes before the end
 	for _, in := range d.table.Load().all() {
 		in.proc.Abandon()
 	}
+	d.hooks.end(errHandedOver)
+	d.host.Close()
 	d.pump.HandOver()
 	d.store.close()
-	d.log("handing over to %s", d.ending.binary.Name())
+	d.tellOfDaemon("handing over to %s", d.ending.binary.Name())
 	if l := d.trust.link.Load(); l != nil {
 		l.HandOver(d.ending.binary)
 		l.Close()

@@ -26,13 +26,13 @@ func (d *Daemon) environments(r *http.Request) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		found = append(found, api.Environment{ID: in.id, Name: a.spec.Name, Index: in.index, Vars: variables(a, in, acc, d.cfg.Home.Dir)})
+		found = append(found, api.Environment{ID: in.id, Name: a.spec.Name, Index: in.index, Secrets: a.spec.Env.Secrets, Vars: variables(a, in, acc, d.cfg.Home.Dir, d.talk.entries(a)...)})
 	}
 	return found, nil
 }
 
 // variables are those of the command that runs, by name, and where each is from.
-func variables(a *app, in *instance, acc account, home string) []api.Variable {
+func variables(a *app, in *instance, acc account, home string, talk ...string) []api.Variable {
 	from := map[string]string{}
 	if acc.home != "" {
 		from["HOME"], from["USER"], from["LOGNAME"] = api.FromGopm, api.FromGopm, api.FromGopm
@@ -40,12 +40,17 @@ func variables(a *app, in *instance, acc account, home string) []api.Variable {
 	for name := range a.spec.Env.Vars {
 		from[name] = api.FromApp
 	}
-	for _, entry := range identity(a, in, home) {
+	for name := range a.values.names() {
+		from[name] = api.FromKeys
+	}
+	for _, entry := range append(identity(a, in, home), talk...) {
 		name, _, _ := strings.Cut(entry, "=")
 		from[name] = api.FromGopm
 	}
+	env := newEnviron(buildCommand(a, in, acc, home).Env)
+	env.set(talk...)
 	var vars []api.Variable
-	for _, entry := range buildCommand(a, in, acc, home).Env {
+	for _, entry := range env.list {
 		name, value, _ := strings.Cut(entry, "=")
 		vars = append(vars, api.Variable{Name: name, Value: value, From: cmp.Or(from[name], api.FromShell)})
 	}

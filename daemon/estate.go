@@ -1,13 +1,14 @@
 package daemon
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"os"
-	"strconv"
 	"strings"
 
+	"gopm/cluster"
 	"gopm/daemon/keeper"
 )
 
@@ -15,15 +16,20 @@ import (
 type estate struct {
 	api     *net.UnixListener // nil: none
 	state   []byte            // nil: none
+	order   []byte            // what was to be started in the foreground; nil: nothing, or it was
 	envs    map[string][]byte
-	runs    map[int]keeper.Entry
+	runs    map[lifeID]keeper.Entry
 	seconds map[string]*os.File
+	cluster []cluster.Left
+	lines   map[lifeID]keeper.Entry // what was talked with runs by
+	notify  *os.File                // nil: none
+	hooks   []leftHook
 }
 
 // sortEstate reads what a predecessor has left. What it doesn't know is of another
 // release, and closed.
 func sortEstate(entries []keeper.Entry) (e estate, err error) {
-	e = estate{envs: map[string][]byte{}, runs: map[int]keeper.Entry{}, seconds: map[string]*os.File{}}
+	e = estate{envs: map[string][]byte{}, runs: map[lifeID]keeper.Entry{}, seconds: map[string]*os.File{}, lines: map[lifeID]keeper.Entry{}}
 	for _, entry := range entries {
 		if err = e.sort(entry); err != nil {
 			return e, fmt.Errorf("cannot take %s over from the daemon before: %w", entry.Key, err)
@@ -36,9 +42,28 @@ func (e *estate) sort(entry keeper.Entry) (err error) {
 	kind, name, _ := strings.Cut(entry.Key, "/")
 	kind += "/"
 	if kind == keyRun {
-		id, err := strconv.Atoi(name)
+		id, err := parseLifeID(name)
 		e.runs[id] = entry
 		return err
+	}
+	if kind == keyLine {
+		id, err := parseLifeID(name)
+		e.lines[id] = entry
+		return err
+	}
+	if entry.Key == keyNotify && len(entry.Files) == 1 {
+		e.notify = entry.Files[0]
+		return nil
+	}
+	if kind == keyCluster {
+		e.cluster = append(e.cluster, cluster.Left{Key: entry.Key, Note: entry.Note, Files: entry.Files})
+		return nil
+	}
+	if kind == keyHook {
+		left := leftHook{main: entry.Main, key: entry.Key}
+		_ = json.Unmarshal(entry.Note, &left.hookNote) // an error: it is of another release, and ended
+		e.hooks = append(e.hooks, left)
+		return nil
 	}
 	if kind == keySecond && len(entry.Files) == 1 {
 		e.seconds[name] = entry.Files[0]
@@ -51,6 +76,8 @@ func (e *estate) sort(entry keeper.Entry) (err error) {
 			e.api, err = listenerOf(f)
 		case entry.Key == keyState:
 			e.state, err = readMemory(f)
+		case entry.Key == keyOrder:
+			e.order, err = readMemory(f)
 		case kind == keyEnv:
 			e.envs[name], err = readMemory(f)
 		}
@@ -80,7 +107,7 @@ func readMemory(f *os.File) ([]byte, error) {
 	return text, err
 }
 
-// close lets go of the pipes; the streams have their own.
+// close lets go of the pipes; the streams have their own. The cluster's are its own.
 func (e estate) close() {
 	for _, entry := range e.runs {
 		for _, f := range entry.Files {
@@ -89,5 +116,13 @@ func (e estate) close() {
 	}
 	for _, f := range e.seconds {
 		f.Close()
+	}
+	for _, entry := range e.lines {
+		for _, f := range entry.Files {
+			f.Close()
+		}
+	}
+	if e.notify != nil {
+		e.notify.Close()
 	}
 }

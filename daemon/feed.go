@@ -106,3 +106,10 @@ func (f *feed) forget(s *logs.Stream) {
 		delete(f.at, s)
 	}
 }
+
+// count is how many followers there are.
+func (f *feed) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.followers
+}

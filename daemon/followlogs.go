@@ -114,6 +114,7 @@ func (f *logFollower) tell(e api.LogEvent) error {
 // left finds files that are written no more, because their instance is gone or
 // writes others now, and says where they are: something may still have come.
 func (f *logFollower) left() (at []int) {
+	f.succeed()
 	for in, places := range f.known {
 		gone := in.app.Load() == nil
 		for i, s := range []*logs.Stream{in.out, in.err} {
@@ -134,6 +135,22 @@ func (f *logFollower) left() (at []int) {
 		}
 	}
 	return at
+}
+
+// succeed goes on with the processes that have taken the places of others by a reload:
+// they write where those wrote.
+func (f *logFollower) succeed() {
+	for old := range f.known {
+		if old.app.Load() != nil {
+			continue
+		}
+		for _, in := range f.table.Load().all() {
+			if in.out == old.out && in != old {
+				f.known[in] = f.known[old]
+				delete(f.known, old)
+			}
+		}
+	}
 }
 
 // look finds files that have come, and says whether nothing is left to follow.

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,7 +21,7 @@ import (
 // noKernel starts nothing: what a fuzzer invents must not be run.
 type noKernel struct{}
 
-func (noKernel) Spawn(supervise.Command, *os.File, *os.File, func()) (supervise.Child, error) {
+func (noKernel) Spawn(supervise.Command, supervise.Launch, func()) (supervise.Child, error) {
 	return nil, errors.New("nothing is started in this test")
 }
 
@@ -29,12 +29,34 @@ func (noKernel) Adopt(supervise.Command, supervise.Run, func()) (supervise.Child
 	return nil, supervise.ErrGone
 }
 
-func (noKernel) Inherit(supervise.Command, supervise.Remains) supervise.Child { return nil }
+func (noKernel) Inherit(supervise.Command, supervise.Remains) supervise.Child { return noChild{} }
 
 func (noKernel) Close() {}
 
+// noChild is one of which nothing is left.
+type noChild struct{}
+
+func (noChild) Identity() (pid int, start uint64)   { return 0, 0 }
+func (noChild) Signal(syscall.Signal, bool) error   { return syscall.ESRCH }
+func (noChild) Clear(_ syscall.Signal, gone func()) { go gone() } // it never waits
+func (noChild) Release()                            {}
+func (noChild) Reap(_ bool, learned func(supervise.Exit)) supervise.Remains {
+	learned(supervise.Exit{Code: supervise.Unknown})
+	return supervise.Remains{}
+}
+
 // fuzzDaemon is a daemon with a home that starts nothing.
 func fuzzDaemon(t testing.TB) *Daemon {
+	t.Helper()
+	d := emptyDaemon(t)
+	if _, err := d.settle(estate{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// emptyDaemon is one that hasn't begun yet.
+func emptyDaemon(t testing.TB) *Daemon {
 	t.Helper()
 	home := api.Home{Dir: filepath.Join(t.TempDir(), "h")}
 	if err := home.Prepare(); err != nil {
@@ -46,12 +68,9 @@ func fuzzDaemon(t testing.TB) *Daemon {
 	}
 	d.kernel.Close()
 	d.kernel = noKernel{}
-	if _, err := d.settle(estate{}, nil); err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(func() {
 		d.end("kill")
-		d.stopAll()
+		d.stopAll(nil)
 		d.shutdown()
 		d.journal.close()
 	})
@@ -80,7 +99,7 @@ func FuzzRequests(f *testing.F) {
 		}
 	}
 	d := fuzzDaemon(f)
-	server := newServer(d).Handler
+	server := newServer(d, newDoor(f.Logf)).Handler
 	f.Fuzz(func(t *testing.T, which uint8, body []byte) {
 		// An app is there for the others to act upon.
 		post(t, server, api.PathApply, []byte(`{"apps":[`+app+`]}`))
@@ -132,17 +151,28 @@ func harmless(path string, body []byte) []byte {
 
 func post(t *testing.T, h http.Handler, path string, body []byte) (code int, answer []byte) {
 	t.Helper()
+	return answerTo(t, h, httptest.NewRequest("POST", path, strings.NewReader(string(body))))
+}
+
+func get(t *testing.T, h http.Handler, path string) (code int, answer []byte) {
+	t.Helper()
+	return answerTo(t, h, httptest.NewRequest("GET", path, nil))
+}
+
+// answerTo waits for an answer; of a stream without end it is what there is at the request's end.
+func answerTo(t *testing.T, h http.Handler, r *http.Request) (code int, answer []byte) {
+	t.Helper()
 	w := httptest.NewRecorder()
 	done := make(chan struct{})
 	go func() { // ends with the request; waited for here
 		defer close(done)
-		h.ServeHTTP(w, httptest.NewRequest("POST", path, strings.NewReader(string(body))))
+		h.ServeHTTP(w, r)
 	}()
 	const limit = 20 * time.Second
 	select {
 	case <-done:
 	case <-time.After(limit):
-		t.Fatalf("%s has not answered for %v: %q", path, limit, body)
+		t.Fatalf("%s has not answered for %v", r.URL, limit)
 	}
 	return w.Code, w.Body.Bytes()
 }

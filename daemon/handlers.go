@@ -3,15 +3,12 @@ package daemon
 import (
 	"net/http"
 	"os"
-	"runtime"
 	"slices"
 	"strconv"
 
 	"gopm/daemon/api"
 	"gopm/logs"
 )
-
-func cpus() int { return runtime.NumCPU() }
 
 func (d *Daemon) ping(*http.Request) (any, error) {
 	p := api.Ping{Version: d.cfg.Version, Pid: os.Getpid(), Home: d.cfg.Home.Dir, Started: d.started, KeeperPid: d.trust.pid()}
@@ -77,14 +74,15 @@ func (d *Daemon) listDetails(r *http.Request) (any, error) {
 // kill ends the daemon once every app is down; the answer comes after that.
 func (d *Daemon) kill(r *http.Request) (any, error) {
 	t := d.table.Load()
-	d.log("kill: stopping all apps")
+	d.tellOfDaemon("kill: stopping all apps")
 	out := gather(t.all(), func(in *instance) (api.Started, string) { return api.Started{ID: in.id}, api.DidStop })
 	d.end("kill")
 	for _, in := range t.all() {
-		if _, err := in.proc.Await(r.Context(), isStopped); err != nil {
+		if err := in.awaitStopped(r.Context()); err != nil {
 			return nil, err
 		}
 	}
+	d.rolls.running.Wait() // they are broken off
 	return out, nil
 }
 
@@ -103,6 +101,9 @@ func (d *Daemon) lastOutput(r *http.Request) (any, error) {
 	in := picked[0]
 	now, before := in.marks.Load(), in.before.Load()
 	var out api.Output
+	if p := placeOf(in); p != nil {
+		out.Why = firstOf(p.Refused, p.Trouble)
+	}
 	if now != nil {
 		out.Out, out.Err = written(r, in.out, now.out, n), written(r, in.err, now.err, n)
 	}
@@ -134,9 +135,9 @@ func (d *Daemon) watch(r *http.Request, send func(any) error) error {
 	if err != nil {
 		return err
 	}
-	watched := map[any]bool{}
+	watched := map[int]bool{} // by id: a reload puts others into their places
 	for _, in := range picked {
-		watched[in] = true
+		watched[in.id] = true
 		if err := sendRow(in, send); err != nil {
 			return err
 		}
@@ -153,7 +154,7 @@ func (d *Daemon) watch(r *http.Request, send func(any) error) error {
 		case <-f.wake:
 		}
 		for _, key := range f.take() {
-			if in, ok := key.(*instance); ok && watched[in] {
+			if in, ok := key.(*instance); ok && watched[in.id] {
 				if err := sendRow(in, send); err != nil {
 					return err
 				}

@@ -32,9 +32,28 @@ type legacy struct {
 func (d *Daemon) inherit(e estate) (sequence uint64, warnings []string, err error) {
 	began := time.Now()
 	old := legacy{estate: e}
-	if old.state, warnings, err = d.recall(e); err != nil || len(old.state.Apps) == 0 {
+	d.talk.inherit(e.lines, e.notify)
+	for _, problem := range d.host.Adopt(e.cluster) {
+		d.tellOfDaemon("%v", problem)
+	}
+	old.state, warnings, err = d.recall(e)
+	if d.front.isFresh(e) && len(old.state.Alive()) == 0 {
+		old.state.Apps = nil // of an earlier run, as before docker restart: what is ordered is all
+	}
+	d.store.done.revivals = old.state.Revivals
+	if how := d.cfg.Estate.Before; how != "" && how != keeper.HandedOver {
+		d.store.done.revivals++
+	}
+	if isKept := e.state != nil; d.leavesHooks(old.state, isKept) {
+		d.endStrayHooks(isKept)
+	}
+	if err != nil || len(old.state.Apps) == 0 && len(old.lodgers()) == 0 {
 		if e.state == nil && old.state.Boot == api.BootID() && old.state.Ended == "" {
 			warnings = append(warnings, d.nobodys()...)
+		}
+		if err == nil {
+			d.host.Resume() // nobody's places are closed
+			d.host.Retain(nil)
 		}
 		return old.state.Sequence, warnings, err
 	}
@@ -43,8 +62,14 @@ func (d *Daemon) inherit(e estate) (sequence uint64, warnings []string, err erro
 	if err != nil {
 		return 0, warnings, err
 	}
+	for _, h := range heirs {
+		h.in.avoidStill()
+	}
+	d.host.Resume() // each has its place again
+	d.host.Retain(d.table.Load().names())
 	d.revive(heirs)
-	d.log("took over %d instances in %v", len(heirs), time.Since(began).Round(time.Millisecond))
+	d.tidy(heirs)
+	d.tellOfDaemon("took over %d instances in %v", len(heirs), time.Since(began).Round(time.Millisecond))
 	return old.state.Sequence, append(warnings, problems...), nil
 }
 
@@ -91,6 +116,9 @@ type heir struct {
 	machine supervise.Machine
 	found   supervise.Run // its process that the machine doesn't know; zero: none
 	trusted bool          // the keeper has its pipes
+	slot    uint64        // its place in the cluster
+	twin    *heir         // in the list, with the same streams; nil: none
+	lodges  bool          // it is in no list, and is to be ended
 }
 
 // environment is a file of env/, or why it can't be read.
@@ -121,7 +149,10 @@ func (d *Daemon) rebuild(old legacy) (heirs []*heir, warnings []string, err erro
 		t.apps = append(t.apps, r.app)
 	}
 	d.table.Store(t)
-	warnings = append(warnings, d.findStrays(old, heirs)...)
+	heirs = append(heirs, d.lodge(old, heirs)...)
+	more, problems := d.findStrays(old, heirs)
+	heirs, warnings = append(heirs, more...), append(warnings, problems...)
+	warnings = append(warnings, d.returnPlaces(old, heirs)...)
 	return heirs, warnings, d.reopenStreams(old, heirs)
 }
 
@@ -129,6 +160,9 @@ func (d *Daemon) rebuild(old legacy) (heirs []*heir, warnings []string, err erro
 // stays in the list, and says why.
 func (d *Daemon) reprepare(was api.SavedApp, env []string) ready {
 	a := &app{spec: was.Spec, origin: was.Origin, inherited: env, user: was.User, created: was.Created}
+	if k := d.loadKept(a); k != nil {
+		a.values = k.Good
+	}
 	r, err := d.prepare(a)
 	if err != nil {
 		a.fault = err
@@ -138,33 +172,44 @@ func (d *Daemon) reprepare(was api.SavedApp, env []string) ready {
 }
 
 func (old legacy) heir(r ready, was api.SavedInstance) *heir {
-	h := &heir{in: &instance{id: was.ID, index: was.Index, name: r.app.spec.Name}, was: was, ready: r}
+	h := &heir{in: &instance{id: was.ID, index: was.Index, life: was.Life, name: r.app.spec.Name}, was: was, ready: r}
+	h.in.tally = newTally(was.Tally)
 	h.in.setPidFile(r.app.spec)
 	h.in.app.Store(r.app)
 	where := noteOf(was, old)
-	h.machine = where.Machine
+	h.machine, h.slot = where.Machine, where.Slot
 	h.in.restoreMarks(where.Marks)
+	h.in.restorePermit(where.Permit)
+	h.in.recall(was.Health)
 	switch {
 	case was.Rested != "":
 		h.in.rest(was.Rested)
 	case was.Want && old.rested != "":
 		h.in.rest(old.rested)
+	case was.Wait != nil && was.Wait.From == h.machine.Inc:
+		h.in.waits.Store(&wait{from: was.Wait.From, again: was.Wait.Again})
 	}
+	h.in.restoreTimes(was.Timed, h.machine.Inc)
 	return h
 }
 
 // noteOf is where an instance was. What is at rest keeps its counts and its last exit.
 func noteOf(in api.SavedInstance, old legacy) note {
 	n := note{Marks: in.Marks}
+	n.Permit = readPermit(in.Permit)
 	text := []byte(in.Machine)
-	if run, is := old.estate.runs[in.ID]; is {
-		text = run.Note
+	if run, is := old.estate.run(in); is {
+		text, n.Permit = run.Note, nil
 	}
 	if json.Unmarshal(text, &n) != nil {
 		n = note{Marks: in.Marks}
 	}
 	if m := n.Machine; old.rested != "" {
 		n.Machine = supervise.Machine{Inc: m.Inc, Count: m.Count, LastExit: m.LastExit}
+		n.Slot = 0
+		if n.Permit != nil { // its session may be there still
+			n.Permit.Inc, n.Permit.Fence, n.Permit.Until = 0, 0, 0
+		}
 	}
 	return n
 }
@@ -175,7 +220,11 @@ func (d *Daemon) reopenStreams(old legacy, heirs []*heir) error {
 	var all []logs.Adoption
 	killed := d.cfg.Estate.Before != keeper.HandedOver
 	for _, h := range heirs {
-		out, err := targets(h.ready.app.spec, h.in, h.ready.account, d.cfg.Home.Logs())
+		if h.twin != nil {
+			old.pipes(h) // they are the twin's
+			continue
+		}
+		out, err := targets(h.ready.app.spec, h.in, h.ready.account, d.logPlace())
 		pipes := old.pipes(h)
 		for i, a := range []logs.Adoption{{Target: out, Count: stats(h.was.Out)}, {Target: err, Count: stats(h.was.Err)}} {
 			a.Pipe, a.Second, a.Killed = pipes[i], old.estate.seconds[a.Target.Key], killed
@@ -186,8 +235,12 @@ func (d *Daemon) reopenStreams(old legacy, heirs []*heir) error {
 	if err != nil {
 		return fmt.Errorf("cannot take the logs over: %w", err)
 	}
-	for i, h := range heirs {
-		h.in.out, h.in.err = streams[2*i], streams[2*i+1]
+	for _, h := range heirs { // twins come after whose they are
+		if t := h.twin; t != nil {
+			h.in.out, h.in.err = t.in.out, t.in.err
+			continue
+		}
+		h.in.out, h.in.err, streams = streams[0], streams[1], streams[2:]
 	}
 	return nil
 }
@@ -202,6 +255,14 @@ func (d *Daemon) revive(heirs []*heir) {
 		if h.trusted {
 			h.in.trusted = d.trust.link.Load()
 		}
-		h.in.proc = supervise.Restore(d.processConfig(h.ready, h.in, h.machine.Snapshot()), h.machine, h.found)
+		cfg := d.processConfig(h.ready, h.in, h.machine.Snapshot())
+		cfg.Made = func(p *supervise.Process) { h.in.proc = p }
+		supervise.Restore(cfg, h.machine, h.found)
+		if !h.trusted {
+			h.in.proc.Renew() // the keeper knows nothing of it yet
+		}
+		h.in.lookReady() // it may have become so while no daemon was there
+		d.talk.resume(h.in)
+		h.in.listenAgain()
 	}
 }

@@ -3,9 +3,7 @@ package daemon
 import (
 	"fmt"
 	"os"
-	"strings"
 	"syscall"
-	"time"
 
 	"gopm/daemon/api"
 	"gopm/daemon/supervise"
@@ -21,6 +19,13 @@ type ready struct {
 }
 
 func (d *Daemon) prepare(a *app) (ready, error) {
+	a.spec.Complete()
+	if err := checkScale(a.spec); err != nil {
+		return ready{}, err
+	}
+	if err := d.checkLimits(a.spec); err != nil {
+		return ready{}, err
+	}
 	acc, err := lookupAccount(a.spec.Command)
 	if err != nil {
 		return ready{}, fmt.Errorf("%s: %v", a.spec.Name, err)
@@ -29,32 +34,60 @@ func (d *Daemon) prepare(a *app) (ready, error) {
 	if err != nil {
 		return ready{}, err
 	}
-	a.user, a.policy = acc.name, pol
+	a.user, a.policy, a.node = acc.name, pol, a.spec.Command.RunsNode()
 	return ready{app: a, account: acc}, nil
 }
 
 // processConfig is for an instance that was seen like that before.
 func (d *Daemon) processConfig(r ready, in *instance, before supervise.Snapshot) supervise.Config {
+	in.version.Store(r.app)
+	in.warned = before.Status == supervise.StatusErrored
 	policy := r.app.policy // not r.app: the closures below would keep its first version for ever
 	return supervise.Config{
 		Command: buildCommand(r.app, in, r.account, d.cfg.Home.Dir),
 		Policy:  policy,
 		Kernel:  d.kernel,
-		Stdio:   in.stdio,
+		Launch: func(inc uint64) (supervise.Launch, error) {
+			groups, err := d.confine(in)
+			if err != nil {
+				return supervise.Launch{}, err
+			}
+			l, err := in.launchConfigured(d.host, inc)
+			if err == nil {
+				err = d.talk.connect(in, inc, &l)
+			}
+			l.Groups = groups
+			l.Before = in.listenAfter(d.before(in, l), inc)
+			return d.yielding(in, d.singly(in, inc, l)), err
+		},
+		Ask:  func(inc uint64) bool { return in.askToEnd(inc) },
+		Part: func(inc uint64, parted func()) { d.part(in, inc, parted) },
 		Keep: func(m supervise.Machine) {
+			if m.State == supervise.Spawning {
+				in.place(d.host) // or the next daemon won't know whose it is
+			}
+			in.follow(m.Snapshot()) // before the successor is started: a spare, or another instance, answers at once
 			if err := d.trust.keep(in, m); err != nil {
-				d.log("%s:%d (id %d) %v", in.name, in.index, in.id, err)
+				d.tell(in.event(api.EventDaemon, "%v", err))
 			}
 		},
 		OnChange: func(s supervise.Snapshot) {
+			in.follow(s) // once more, for an instance that has just got its place
+			d.takeGiven(in, s)
+			if isDown(s) && !isDown(before) {
+				d.unconfine(in)
+			}
+			in.lookReady() // it may have listened before it was known
+			d.talk.follow(in, s)
+			in.heardEnough(s)
+			in.count(before, s)
+			d.tellTransition(in, before, s) // before anybody acts on it: what follows is told later
 			d.hub.tell(in)
 			d.store.changed()
-			if line := describe(before, s); line != "" {
-				d.log("%s:%d (id %d) %s", in.name, in.index, in.id, line)
-			}
+			d.attend(in, before, s)
 			if file := *in.pidFile.Load(); file != "" && s.Pid != before.Pid {
 				if err := keepPidFile(file, s.Pid); err != nil {
-					d.log("%s:%d (id %d) %v", in.name, in.index, in.id, err)
+					d.log("%s %v", in.label(), err)
 				}
 			}
 			before = s
@@ -73,24 +106,58 @@ func (in *instance) restedBy() string {
 	return ""
 }
 
-func (in *instance) start() {
+// start carries out a person's wish to see it run; did is what comes of that.
+func (in *instance) start() (did string) {
 	in.rested.Store(nil)
+	in.waits.Store(nil)
+	if in.isJob() {
+		return in.job.arm()
+	}
+	in.job.disarm() // it may have been one
 	in.proc.Start()
+	return api.DidStart
 }
 
 func (in *instance) stop() {
 	in.rested.Store(nil)
 	in.ordered.Store(0)
+	in.job.disarm()
+	in.halt()
+}
+
+// halt stops it without a word on whether it should run.
+func (in *instance) halt() {
+	in.halts.Lock()
+	defer in.halts.Unlock()
+	in.waits.Store(nil)
+	in.doomed.Store(false)
+	in.stops.Add(1) // who is about to start it sees that
 	in.proc.Stop()
 }
 
-func (in *instance) restart(cause string) {
+// restart is start, but that what runs is ended before. Of a job that is the run that is
+// under way; with a cause, which is no person's wish, nothing else is meant.
+func (in *instance) restart(cause string) (did string) {
 	in.rested.Store(nil)
+	in.waits.Store(nil)
+	if s := in.proc.Snapshot(); in.isJob() {
+		did = api.DidSchedule
+		if cause == "" {
+			in.job.arm()
+		}
+		if s.IsUp() {
+			did = api.DidRestart
+			in.proc.Replace(s.Incarnation, cause)
+		}
+		return did
+	}
+	in.job.disarm()
 	in.proc.Restart(cause)
+	return api.DidRestart
 }
 
 func (in *instance) setPidFile(spec ecosystem.App) {
-	path := pidPath(spec.PidFile, in.index, spec.Scale.Instances)
+	path := pidPath(spec.PidFile, in.index, spec.Scale.Total())
 	in.pidFile.Store(&path)
 }
 
@@ -125,55 +192,9 @@ func (in *instance) lastWords(p api.Process) []string {
 	return lines
 }
 
-// describe is the daemon's log line for a transition, "" for one that says nothing.
-func describe(before, s supervise.Snapshot) string {
-	var parts []string
-	if s.LastExit != nil && s.LastExit != before.LastExit {
-		parts = append(parts, exitText(*s.LastExit))
-	}
-	if s.Status != before.Status || s.Incarnation != before.Incarnation || s.Clearing && !before.Clearing {
-		parts = append(parts, statusText(before, s))
-	}
-	if s.Killed && !before.Killed {
-		parts = append(parts, "did not end in time: SIGKILL sent")
-	}
-	return strings.Join(parts, "; ")
-}
-
-func statusText(before, s supervise.Snapshot) string {
-	switch {
-	case s.Clearing && !before.Clearing:
-		return "ending what it left behind"
-	case s.Status == supervise.StatusWaiting:
-		return fmt.Sprintf("restart in %v (%d unstable exits in a row)", s.Backoff.Round(time.Millisecond), s.Unstable)
-	case s.Status == supervise.StatusErrored && !s.NextTry.IsZero():
-		return fmt.Sprintf("errored after %d unstable exits in a row; next try at %s", s.Unstable, s.NextTry.Format(time.TimeOnly))
-	case s.Status == supervise.StatusErrored:
-		return fmt.Sprintf("errored after %d unstable exits in a row; it stays down", s.Unstable)
-	case s.Pid != 0 && s.Pid != before.Pid:
-		return fmt.Sprintf("%s, pid %d", s.Status, s.Pid)
-	}
-	return string(s.Status)
-}
-
-func exitText(e supervise.Exit) string {
-	why := fmt.Sprintf("exited with code %d", e.Code)
-	switch {
-	case e.Err != "":
-		return "cannot be started: " + e.Err
-	case e.Code == supervise.Unknown && e.Signal == 0:
-		return "has ended while nobody watched; how is not known"
-	case e.OOM:
-		why = "was killed by the kernel: out of memory"
-	case e.Signal != 0:
-		why = "was ended by " + signalName(e.Signal)
-	}
-	return fmt.Sprintf("%s after %v", why, e.Uptime.Round(time.Millisecond))
-}
-
 // retarget lets an instance log to where a new version of its app says.
 func (d *Daemon) retarget(r ready, in *instance) error {
-	outTo, errTo := targets(r.app.spec, in, r.account, d.cfg.Home.Logs())
+	outTo, errTo := targets(r.app.spec, in, r.account, d.logPlace())
 	if err := in.out.Retarget(outTo); err != nil {
 		return fmt.Errorf("%s: cannot log stdout: %v", in.name, err)
 	}
@@ -186,25 +207,34 @@ func (d *Daemon) retarget(r ready, in *instance) error {
 // configure gives an instance a new version of its app; a running program keeps
 // what it was started with until it is restarted.
 func (d *Daemon) configure(r ready, in *instance) {
+	in.version.Store(r.app)
 	in.setPidFile(r.app.spec)
+	if slot := in.slot.Load(); slot != nil {
+		slot.Configure(clusterApp(r.app.spec))
+	}
 	in.proc.Configure(buildCommand(r.app, in, r.account, d.cfg.Home.Dir), r.app.policy)
 }
 
 // dispose ends an instance for good: its program, then its streams.
 func (d *Daemon) dispose(in *instance) {
-	in.proc.Close()
+	d.disposeProcess(in)
+	_ = os.Remove(d.rolePath(in)) // it may have none
+	if d.table.Load().app(in.name) == nil {
+		d.host.Take(in.name, func() bool { return true })
+	}
 	for _, s := range []*logs.Stream{in.out, in.err} {
 		s.Close()
 		d.feed.forget(s)
 	}
-	d.usage.forget(in)
-	d.trust.forget(in)
 }
 
 // isUp says whether an app has an instance that should be running and is not in
-// trouble for good.
+// trouble for good, or is a job that is scheduled.
 func isUp(a *app) bool {
 	for _, in := range a.instances {
+		if in.isJob() {
+			return in.isArmed()
+		}
 		if s := in.proc.Snapshot(); s.Status != supervise.StatusStopped && s.Status != supervise.StatusErrored {
 			return true
 		}

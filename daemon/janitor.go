@@ -1,11 +1,10 @@
 package daemon
 
 import (
-	"maps"
 	"slices"
 	"time"
 
-	"gopm/ecosystem"
+	"gopm/daemon/api"
 	"gopm/logs"
 )
 
@@ -19,12 +18,8 @@ type janitor struct {
 }
 
 // janitorPause is how long rotations are left to themselves after a look, so that
-// a flood of them is no flood of looks; janitorNap how often the clock on the wall
-// is looked at, which may be set.
-const (
-	janitorPause = 250 * time.Millisecond
-	janitorNap   = time.Minute
-)
+// a flood of them is no flood of looks.
+const janitorPause = 250 * time.Millisecond
 
 func newJanitor(d *Daemon) *janitor { return &janitor{d: d, wake: make(chan struct{}, 1)} }
 
@@ -48,9 +43,11 @@ func (j *janitor) run(stop <-chan struct{}) {
 	plans := agenda{}
 	for {
 		apps := j.d.table.Load().apps
-		due, next := plans.due(apps, time.Now())
-		for _, a := range due {
-			j.rotate(a, stop)
+		due, next := plans.due(rotations(apps), time.Now())
+		for _, a := range apps {
+			if slices.Contains(due, a.spec.Name) {
+				j.rotate(a, stop)
+			}
 		}
 		j.trim(apps)
 		select {
@@ -58,7 +55,7 @@ func (j *janitor) run(stop <-chan struct{}) {
 			return
 		case <-time.After(janitorPause):
 		}
-		timer := time.NewTimer(min(next, janitorNap))
+		timer := time.NewTimer(next)
 		select {
 		case <-stop:
 		case <-j.wake:
@@ -66,6 +63,16 @@ func (j *janitor) run(stop <-chan struct{}) {
 		}
 		timer.Stop()
 	}
+}
+
+// rotations are the times at which logs are to be rotated.
+func rotations(apps []*app) (list []dated) {
+	for _, a := range apps {
+		if text := a.spec.Logs.RotateInterval; text != "" {
+			list = append(list, dated{a.spec.Name, text})
+		}
+	}
+	return list
 }
 
 func (j *janitor) rotate(a *app, stop <-chan struct{}) {
@@ -77,7 +84,7 @@ func (j *janitor) rotate(a *app, stop <-chan struct{}) {
 			default:
 			}
 			if err := s.Rotate(); err != nil && in.app.Load() != nil {
-				j.d.log("%s:%d (id %d) cannot rotate its log: %v", in.name, in.index, in.id, err)
+				j.d.tell(in.event(api.EventLog, "cannot rotate its log: %v", err))
 			}
 		}
 	}
@@ -91,10 +98,10 @@ func (j *janitor) trim(apps []*app) {
 		}
 		freed, err := logs.Trim(a.logPaths(), most)
 		if err != nil {
-			j.d.log("%s: cannot keep its logs below max_total_size: %v", a.spec.Name, err)
+			j.d.tell(appEvent(a.spec.Name, api.EventLog, "cannot keep its logs below max_total_size: %v", err))
 		}
 		if freed > 0 {
-			j.d.log("%s: rotated logs of %d bytes were deleted: max_total_size", a.spec.Name, freed)
+			j.d.tell(appEvent(a.spec.Name, api.EventLog, "rotated logs of %d bytes were deleted: max_total_size", freed))
 		}
 	}
 }
@@ -113,41 +120,4 @@ func (a *app) logPaths() []string {
 		}
 	}
 	return paths
-}
-
-// agenda is when each app's logs are to be rotated next.
-type agenda map[string]appointment
-
-type appointment struct {
-	interval string
-	at       time.Time
-}
-
-// due is whose time has come, and how long it is to the next one. A rotation that
-// was missed, because the machine slept, is made up for once.
-func (g agenda) due(apps []*app, now time.Time) (due []*app, next time.Duration) {
-	next = janitorNap
-	before := maps.Clone(g)
-	clear(g) // of apps that are gone
-	for _, a := range apps {
-		name, interval := a.spec.Name, a.spec.Logs.RotateInterval
-		if interval == "" {
-			continue
-		}
-		schedule, err := ecosystem.ParseSchedule(interval)
-		if err != nil {
-			continue // a file with that is refused
-		}
-		p := before[name]
-		switch {
-		case p.interval != interval:
-			p = appointment{interval, schedule.Next(now)}
-		case !now.Before(p.at):
-			due = append(due, a)
-			p.at = schedule.Next(now)
-		}
-		g[name] = p
-		next = min(next, max(0, p.at.Sub(now)))
-	}
-	return due, next
 }

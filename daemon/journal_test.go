@@ -25,7 +25,7 @@ func (f *slowFile) Close() error { return nil }
 func TestJournalNeverBlocksAndCountsWhatItDrops(t *testing.T) {
 	t.Parallel()
 	f := &slowFile{held: make(chan struct{})}
-	j := newJournal(f)
+	j := newJournal(f, stamped)
 	const lines = 2 * journalQueue
 	for i := range lines { // it would hang here
 		j.print("line %d", i)

@@ -56,7 +56,7 @@ func (l *limiter) measure(before map[*instance]uint64) map[*instance]uint64 {
 			case used <= limit:
 			case before[in] == s.Incarnation:
 				cause := fmt.Sprintf("memory %s > %s", megabytes(used), megabytes(limit))
-				l.d.log("%s:%d (id %d) restarting: %s", in.name, in.index, in.id, cause)
+				in.because(byMemory, s.Incarnation)
 				in.proc.Restart(cause)
 			default:
 				over[in] = s.Incarnation

@@ -69,6 +69,9 @@ func (d *Daemon) scale(ctx context.Context, req api.Scale) (api.Outcome, error) 
 	if a == nil {
 		return api.Outcome{}, api.Errorf(api.KindNotFound, "no app named %q%s", req.Name, d.table.Load().known())
 	}
+	if err := d.rolls.refusal(req.Name); err != nil {
+		return api.Outcome{}, err
+	}
 	want, have := req.Count, a.spec.Scale.Instances
 	if req.Relative {
 		want += have

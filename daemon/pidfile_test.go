@@ -3,6 +3,7 @@ package daemon
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -38,5 +39,38 @@ func TestPidPath(t *testing.T) {
 		if got != want {
 			t.Errorf("pidPath = %q, want %q", got, want)
 		}
+	}
+}
+
+// A gopm of root writes pid files into the folders of its apps' users, who can lay links.
+func TestPidFileBehindALink(t *testing.T) {
+	t.Parallel()
+	const app = 54321
+	base := t.TempDir()
+	own, roots := filepath.Join(base, "app"), filepath.Join(base, "root")
+	precious := filepath.Join(roots, "web.pid")
+	for _, err := range []error{
+		os.Mkdir(own, 0o755), os.Chown(own, app, app), os.Mkdir(roots, 0o755), os.WriteFile(precious, []byte("keep"), 0o600),
+		os.Symlink(roots, own+"/run"), os.Lchown(own+"/run", app, app), os.Symlink(precious, own+"/web.pid"), os.Symlink(roots+"/new", own+"/missing"), os.Lchown(own+"/missing", app, app),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, path := range []string{own + "/run/web.pid", own + "/run/other.pid", own + "/missing/web.pid"} {
+		if err := keepPidFile(path, 42); err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	_ = keepPidFile(own+"/run/web.pid", 0) // it isn't ours to remove
+	if err := keepPidFile(own+"/web.pid", 42); err != nil {
+		t.Error(err)
+	}
+	if text, err := os.ReadFile(own + "/web.pid"); err != nil || string(text) != "42\n" {
+		t.Errorf("in place of the link: %q, %v", text, err)
+	}
+	left, err := os.ReadDir(roots)
+	if text, e := os.ReadFile(precious); err != nil || e != nil || string(text) != "keep" || len(left) != 1 {
+		t.Errorf("root's folder has %v, the file %q; %v, %v", left, text, err, e)
 	}
 }

@@ -39,6 +39,9 @@ func (d *Daemon) replaceBinary(r *http.Request) (any, error) {
 		return nil, err
 	}
 	defer end()
+	if r := d.rolls.any(); r != nil {
+		return nil, api.Errorf(api.KindBusy, "cannot update: a %s of %s is under way; ask again when it is done", r.what, r.name)
+	}
 	if err := d.cfg.Home.Prepare(); err != nil { // the next daemon would refuse to begin
 		return nil, fmt.Errorf("cannot update: %v; daemon %s goes on", err, d.cfg.Version)
 	}
@@ -49,7 +52,7 @@ func (d *Daemon) replaceBinary(r *http.Request) (any, error) {
 	version, err := ask(r.Context(), binary)
 	if err != nil {
 		binary.Close()
-		d.log("update refused: %s: %v", d.cfg.Binary, err)
+		d.tellOfDaemon("update refused: %s: %v", d.cfg.Binary, err)
 		return nil, fmt.Errorf("cannot update: %s: %v; daemon %s goes on", d.cfg.Binary, err, d.cfg.Version)
 	}
 	if !link.Answers() { // nobody would start the next daemon
@@ -59,10 +62,10 @@ func (d *Daemon) replaceBinary(r *http.Request) (any, error) {
 			return nil, api.Errorf(api.KindAgain, "the keeper has just died, and the daemon starts another: ask again")
 		default:
 		}
-		d.log("update refused: the keeper does not answer")
+		d.tellOfDaemon("update refused: the keeper does not answer")
 		return nil, fmt.Errorf("cannot update: the keeper (pid %d) does not answer; if it was stopped: kill -CONT %d; if it hangs, kill -9 %d has the daemon start another, and the apps run on", link.Pid(), link.Pid(), link.Pid())
 	}
-	d.log("update: %s is gopm %s; handing over", d.cfg.Binary, version)
+	d.tellOfDaemon("update: %s is gopm %s; handing over", d.cfg.Binary, version)
 	d.ending.binary = binary
 	d.end(handedOver)
 	return api.Update{Pid: os.Getpid(), Version: version, Binary: d.cfg.Binary}, nil

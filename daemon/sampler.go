@@ -166,7 +166,10 @@ func parseStatm(statm []byte) (memory int64, ok bool) {
 	_, rest, _ := bytes.Cut(statm, []byte{' '})
 	resident, _, found := bytes.Cut(rest, []byte{' '})
 	pages, err := strconv.ParseInt(string(resident), 10, 64)
-	return pages * int64(os.Getpagesize()), found && err == nil
+	if !found || err != nil || pages < 0 {
+		return 0, false
+	}
+	return pages * int64(os.Getpagesize()), true
 }
 
 // tree is a process and its descendants, as far as they have not left it.

@@ -10,7 +10,6 @@ import (
 	"os"
 
 	"gopm/daemon/api"
-	"gopm/ecosystem"
 )
 
 // snapshot is the file that `save` makes: the state and the environments it names.
@@ -27,7 +26,10 @@ func (d *Daemon) save(r *http.Request) (any, error) {
 		return nil, err
 	}
 	path := d.cfg.Home.Saved()
-	if err := replace(path, append(encode(s), '\n')); err != nil {
+	d.store.files.mu.Lock() // two may save at once
+	err := replace(path, append(encode(s), '\n'))
+	d.store.files.mu.Unlock()
+	if err != nil {
 		return nil, err
 	}
 	if _, err := syncFile(path); err != nil {
@@ -52,9 +54,9 @@ func (d *Daemon) resurrect(ctx context.Context, req api.Resurrect) (api.Outcome,
 	picked := d.table.Load().where(func(_ *app, in *instance) bool { return in.restedBy() != "" })
 	out := gather(picked, func(in *instance) (api.Started, string) {
 		s := in.proc.Snapshot()
-		in.start()
-		return api.Started{ID: in.id, After: s.Incarnation}, api.DidStart
+		return api.Started{ID: in.id, After: s.Incarnation}, d.begins(in)
 	})
+	d.waive(picked)
 	d.upkeep.look()
 	return out, d.keepWishes(ctx, picked)
 }
@@ -67,10 +69,12 @@ func (d *Daemon) restoreSaved() error {
 	}
 	var s snapshot
 	if err == nil {
-		err = json.Unmarshal(text, &s)
+		if err = json.Unmarshal(text, &s); err == nil {
+			err = s.State.Check()
+		}
 	}
 	if err != nil {
-		return fmt.Errorf("cannot read what was saved: %v", err)
+		return fmt.Errorf("cannot read what was saved, %s: %v", d.cfg.Home.Saved(), err)
 	}
 	for _, was := range s.State.Apps {
 		if d.table.Load().app(was.Spec.Name) != nil {
@@ -85,12 +89,10 @@ func (d *Daemon) restoreSaved() error {
 
 func (d *Daemon) restoreApp(was api.SavedApp, env []string) error {
 	r := d.reprepare(was, env)
-	id := d.table.Load().nextID()
-	spec := was.Spec
-	spec.Scale.Instances = len(was.Instances)
-	r.app.spec = spec
+	id := d.nextID()
+	r.app.spec.Scale = scaleFor(r.app.spec.Scale, len(was.Instances), r.app.spec.Scale.Spares)
 	fresh := r.app.enlist(&id)
-	st := stage{decision: decision{want: ecosystem.App{}}, ready: r, fresh: fresh}
+	st := stage{ready: r, fresh: fresh}
 	if err := d.equip([]stage{st}); err != nil {
 		return err
 	}

@@ -28,17 +28,27 @@ func (d *Daemon) routes() []route {
 		{"GET", api.PathOutput, d.lastOutput, nil},
 		{"GET", api.PathWatch, nil, d.watch},
 		{"GET", api.PathLogs, nil, d.followLogs},
+		{"GET", api.PathEvents, nil, d.followEvents},
 		{"POST", api.PathApply, posted(d.apply), nil},
 		{"POST", api.PathStart, posted(d.start), nil},
 		{"POST", api.PathRestart, posted(d.restart), nil},
+		{"POST", api.PathReload, posted(d.reload), nil},
+		{"GET", api.PathRoll, nil, d.followRoll},
+		{"POST", api.PathRun, posted(d.runNow), nil},
+		{"GET", api.PathRunning, nil, d.followRun},
+		{"POST", api.PathLock, nil, d.lockFor},
+		{"POST", api.PathLocked, posted(d.useLock), nil},
 		{"POST", api.PathStop, posted(d.stop), nil},
 		{"POST", api.PathDelete, posted(d.remove), nil},
 		{"POST", api.PathReset, posted(d.reset), nil},
 		{"POST", api.PathSignal, posted(d.signal), nil},
+		{"POST", api.PathSend, posted(d.send), nil},
 		{"POST", api.PathScale, posted(d.scale), nil},
 		{"POST", api.PathFlush, posted(d.flush), nil},
 		{"POST", api.PathReopen, posted(d.reopen), nil},
 		{"GET", api.PathEnv, d.environments, nil},
+		{"GET", api.PathConfig, d.configs, nil},
+		{"POST", api.PathConfig, posted(d.retryValues), nil},
 		{"POST", api.PathSave, d.save, nil},
 		{"POST", api.PathResurrect, posted(d.resurrect), nil},
 		{"POST", api.PathUpdate, d.replaceBinary, nil},
@@ -46,18 +56,20 @@ func (d *Daemon) routes() []route {
 	}
 }
 
-// maxBody bounds a request: some ten thousand apps.
-const maxBody = 64 << 20
+// maxErrorText is how long an answer may be that is an error: one with a line for each
+// of some hundred apps is not too long.
+const maxErrorText = 64 << 10
 
-func newServer(d *Daemon) *http.Server {
+func newServer(d *Daemon, o *door) *http.Server {
 	mux := http.NewServeMux()
-	for _, r := range d.routes() {
+	for _, r := range append(d.routes(), d.fleetRoutes()...) {
 		mux.Handle(r.method+" "+r.path, r)
 	}
+	mux.Handle("GET "+api.PathMetrics, d.meter)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		fail(w, api.Errorf(api.KindNotFound, "no route %s %s: is the command line of another version than the daemon?", r.Method, r.URL.Path))
 	})
-	srv := &http.Server{Handler: d.introduced(mux), ReadHeaderTimeout: 5 * time.Second}
+	srv := &http.Server{Handler: d.introduced(o.guard(mux)), ReadHeaderTimeout: o.limits.headerTime, MaxHeaderBytes: maxHeader, ConnContext: introduce}
 	srv.SetKeepAlivesEnabled(false) // a command asks once; what was refused takes no memory
 	return srv
 }
@@ -91,7 +103,6 @@ func drain(srv *http.Server, failed <-chan error) error {
 }
 
 func (r route) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	req.Body = http.MaxBytesReader(w, req.Body, maxBody)
 	if r.stream != nil {
 		r.serveStream(w, req)
 		return
@@ -133,6 +144,7 @@ func fail(w http.ResponseWriter, err error) {
 	if !errors.As(err, &known) {
 		known = api.Errorf(api.KindInternal, "%v", err)
 	}
+	known = api.Errorf(known.Kind, "%s", cutText(known.Message, maxErrorText))
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(known.Kind.Status())
 	_ = json.NewEncoder(w).Encode(known)
@@ -148,9 +160,15 @@ func posted[In, Out any](f func(context.Context, In) (Out, error)) func(*http.Re
 		if r.Header.Get(api.VersionHeader) == "" {
 			dec.DisallowUnknownFields()
 		}
-		if err := dec.Decode(&in); err != nil && !errors.Is(err, io.EOF) {
+		err := dec.Decode(&in)
+		var refused *api.Error
+		if errors.As(err, &refused) {
+			return nil, refused
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
 			return nil, api.Errorf(api.KindInvalid, "cannot read the request: %v; is the command line of another version than the daemon?", err)
 		}
+		_, _ = io.Copy(io.Discard, r.Body) // to its end: from then on the end of the connection is seen
 		return f(r.Context(), in)
 	}
 }

@@ -27,10 +27,8 @@ type stage struct {
 func (d *Daemon) stageAll(todo []decision, prepared []ready, id int) ([]stage, error) {
 	stages := make([]stage, len(todo))
 	for i, dec := range todo {
-		old := slices.Clone(prepared[i].app.instances)
-		slices.SortStableFunc(old, func(a, b *instance) int { return a.index - b.index }) // the highest numbers go
-		n := min(len(old), dec.want.Scale.Instances)
-		st := stage{decision: dec, ready: prepared[i], kept: old[:n], surplus: old[n:]}
+		st := stage{decision: dec, ready: prepared[i]}
+		st.kept, st.surplus = whoStays(prepared[i].app.instances, dec.want.Scale, (*instance).isStandby)
 		st.app.instances = slices.Clone(st.kept)
 		st.fresh = st.app.enlist(&id)
 		stages[i] = st
@@ -55,8 +53,9 @@ func (d *Daemon) stageAll(todo []decision, prepared []ready, id int) ([]stage, e
 // streams and processes are made by equip. Each takes the lowest number that is
 // free: one may have been deleted.
 func (a *app) enlist(id *int) (fresh []*instance) {
-	for len(a.instances) < a.spec.Scale.Instances {
+	for len(a.instances) < a.spec.Scale.Total() {
 		in := &instance{id: *id, index: freeIndex(a.instances), name: a.spec.Name}
+		in.tally = newTally(nil)
 		in.setPidFile(a.spec)
 		a.instances = append(a.instances, in)
 		fresh = append(fresh, in)
@@ -80,7 +79,7 @@ func (d *Daemon) equip(stages []stage) error {
 	var name []string
 	for _, st := range stages {
 		for _, in := range st.fresh {
-			out, err := targets(st.app.spec, in, st.account, d.cfg.Home.Logs())
+			out, err := targets(st.app.spec, in, st.account, d.logPlace())
 			to, name = append(to, out, err), append(name, in.name+": cannot log stdout", in.name+": cannot log stderr")
 		}
 	}
@@ -105,10 +104,10 @@ func (d *Daemon) equip(stages []stage) error {
 // times, and with threads waits for a grace period of some 10 ms each time. The
 // returned function waits for it.
 func makeRoom(todo []decision) (wait func()) {
-	const each = 5 // two pipes, two logs, a pidfd
+	const each = 6 // two pipes, two logs, a pidfd, a channel
 	need := 0
 	for _, dec := range todo {
-		need += each * dec.want.Scale.Instances
+		need += each * dec.want.Scale.Total()
 	}
 	if need < keeper.TableRoom {
 		return func() {}

@@ -32,6 +32,8 @@ func (s *store) write(doc document) error {
 		s.files.mu.Lock()
 		if err = replace(s.home.NextState(), doc.text); err == nil {
 			s.files.written = doc.envs
+			s.done.writes.Add(1)
+			s.done.size.Store(int64(len(doc.text)))
 		}
 		s.files.mu.Unlock()
 	}
@@ -115,7 +117,8 @@ func syncFile(path string) (os.FileInfo, error) {
 // replace puts a whole file in the place of another: who reads sees one or the other.
 func replace(path string, text []byte) error {
 	temporary := path + ".tmp"
-	f, err := os.OpenFile(temporary, os.O_CREATE|os.O_TRUNC|os.O_WRONLY|unix.O_NOFOLLOW, 0o600)
+	_ = os.Remove(temporary) // of a daemon that was killed; what is written into is always a file of ours
+	f, err := os.OpenFile(temporary, os.O_CREATE|os.O_EXCL|os.O_WRONLY|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return fmt.Errorf("cannot write %s: %w", path, err)
 	}

@@ -38,6 +38,7 @@ type store struct {
 	ended   chan struct{}
 	files   files
 	trouble atomic.Pointer[trouble]
+	done    done
 }
 
 // document is the state as text, and the environments that it names.
@@ -49,6 +50,12 @@ type document struct {
 type commit struct {
 	doc  document
 	done chan struct{} // closed when it is in the file, or can't be
+}
+
+// done is what metrics say of the writing.
+type done struct {
+	writes, failures, size atomic.Int64
+	revivals               int // of the daemon, kept with the state; set before it is open
 }
 
 // trouble is why the state can't be written, and since when.
@@ -237,6 +244,9 @@ func (s *store) runSafe() {
 // note keeps what a write has come to, and says whether it failed.
 func (s *store) note(err error) (failed bool) {
 	was := s.trouble.Load()
+	if err != nil {
+		s.done.failures.Add(1)
+	}
 	switch {
 	case err == nil && was != nil:
 		s.trouble.Store(nil)

@@ -12,7 +12,7 @@ import (
 
 // pipes are the two of an instance, as far as somebody has them.
 func (old legacy) pipes(h *heir) (pipes [2]*os.File) {
-	if run, is := old.estate.runs[h.in.id]; is {
+	if run, is := old.estate.run(h.was); is {
 		if len(run.Files) == len(pipes) {
 			h.trusted = true
 			copy(pipes[:], run.Files)
@@ -92,14 +92,14 @@ func unknown(strays []supervise.Stray, heirs []*heir) (warnings []string) {
 // findStrays looks for processes that were started so shortly before the end that
 // nobody was told. What the keeper was told is the last word on an instance, unless
 // that was about to be started.
-func (d *Daemon) findStrays(old legacy, heirs []*heir) (warnings []string) {
+func (d *Daemon) findStrays(old legacy, heirs []*heir) (lodgers []*heir, warnings []string) {
 	searching := slices.DeleteFunc(slices.Clone(heirs), func(h *heir) bool {
-		_, told := old.estate.runs[h.in.id]
+		_, told := old.estate.run(h.was)
 		return told && h.machine.State != supervise.Spawning
 	})
 	finder, able := d.kernel.(strayFinder)
 	if old.rested != "" || !able || len(searching) == 0 {
-		return nil
+		return nil, nil
 	}
 	parent := 0 // both have died: it may be anybody's child
 	if len(old.estate.runs) > 0 && !d.cfg.Estate.Elsewhere {
@@ -107,7 +107,7 @@ func (d *Daemon) findStrays(old legacy, heirs []*heir) (warnings []string) {
 	}
 	strays, err := finder.Strays(d.cfg.Home.Dir, parent)
 	if err != nil {
-		d.log("cannot look for processes that nobody was told of: %v", err)
+		d.tellOfDaemon("cannot look for processes that nobody was told of: %v", err)
 	}
 	strays = slices.DeleteFunc(strays, func(s supervise.Stray) bool {
 		return slices.ContainsFunc(heirs, func(h *heir) bool { return h.knows(s) })
@@ -121,9 +121,10 @@ func (d *Daemon) findStrays(old legacy, heirs []*heir) (warnings []string) {
 	}
 	claimDead(strays, searching)
 	if parent == 0 {
+		lodgers = d.lodgeStrays(old, strays, heirs)
 		warnings = unknown(strays, heirs)
 	}
-	return warnings
+	return lodgers, warnings
 }
 
 // claimDead gives what has died before anybody was told of it to an instance that
@@ -146,10 +147,13 @@ func (h *heir) knows(s supervise.Stray) bool {
 
 // owns says whether a process belongs to an instance that doesn't know it.
 func (h *heir) owns(s supervise.Stray) bool {
+	if s.ID >= 0 { // its pipes are those of another life, too
+		return s.ID == h.in.id && s.Name == h.in.name && s.Life == h.in.life
+	}
 	for _, inode := range s.Pipes {
 		if inode != 0 && (inode == h.was.Out.Pipe || inode == h.was.Err.Pipe) {
 			return true
 		}
 	}
-	return s.ID == h.in.id && s.Name == h.in.name
+	return false
 }

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"gopm/cluster"
 	"gopm/daemon/keeper"
 	"gopm/daemon/supervise"
 	"gopm/ecosystem"
@@ -25,7 +26,9 @@ type app struct {
 	inherited []string // what its first start took from the user's shell
 	user      string   // the name it runs as, for display
 	policy    supervise.Policy
-	fault     error // why it can't be started any more; nil: it can
+	node      bool    // its programs have a channel of node's: see channel.go
+	fault     error   // why it can't be started any more; nil: it can
+	values    *values // what Consul says to it; nil: it asks for nothing, or that was never heard
 	created   time.Time
 	instances []*instance // in the order they were made; numbers are unique, and 0…n-1 unless one was deleted
 }
@@ -35,16 +38,57 @@ type app struct {
 type instance struct {
 	id       int
 	index    int
+	life     uint64 // tells it from the one that it replaces, or that replaces it: see lifeID
 	name     string
 	proc     *supervise.Process
 	out, err *logs.Stream
-	marks    atomic.Pointer[marks]  // where the output of the present run begins
-	before   atomic.Pointer[marks]  // and that of the run before it
-	pidFile  atomic.Pointer[string] // never nil; "" = none
-	rested   atomic.Pointer[string] // why it is down though it should run; nil: it is not
-	ordered  atomic.Uint64          // the incarnation that is about to be started; 0, or one that there was: none
-	trusted  *keeper.Link           // the keeper that has its pipes; the actor's own
-	app      atomic.Pointer[app]    // the version in the table; nil: not there, or deleted
+	spoken
+	speech
+	wishes
+	around
+	wellness
+	papers
+	slot atomic.Pointer[cluster.Slot] // its place in the cluster; nil: in fork mode, or not started yet. Set by its actor
+	versions
+}
+
+// papers are who has been told of its process, and who has allowed it.
+type papers struct {
+	pidFile atomic.Pointer[string] // never nil; "" = none
+	trusted *keeper.Link           // the keeper that has its pipes; the actor's own
+	listed
+	alone
+}
+
+// versions are those of an instance's app.
+type versions struct {
+	app     atomic.Pointer[app] // in the table; nil: not there, or deleted
+	version atomic.Pointer[app] // what its next process is of, in the table or not; never nil once it has a process
+	proven  atomic.Uint64       // the run that has taken over from one before it, by a reload; 0: none
+}
+
+// spoken is where the output of an instance's runs begins.
+type spoken struct {
+	marks  atomic.Pointer[marks] // of the present run
+	before atomic.Pointer[marks] // of the run before it
+
+	hearing atomic.Pointer[hearing] // until a line says that it is ready; nil: nobody listens
+}
+
+// wishes are what is wanted of an instance besides what its process knows.
+type wishes struct {
+	rested  atomic.Pointer[string] // why it is down though it should run; nil: it is not
+	ordered atomic.Uint64          // the incarnation that is about to be started; 0, or one that there was: none
+	timed
+	held
+}
+
+// names are those of the apps.
+func (t *table) names() (all []string) {
+	for _, a := range t.apps {
+		all = append(all, a.spec.Name)
+	}
+	return all
 }
 
 func (t *table) app(name string) *app {
@@ -99,7 +143,7 @@ func (t *table) without(gone []*instance) *table {
 		}
 		smaller := *a
 		smaller.instances = left
-		smaller.spec.Scale.Instances = len(left)
+		smaller.spec.Scale = scaleFor(a.spec.Scale, len(left), a.spec.Scale.Spares-countSpares(a.instances)+countSpares(left))
 		next.apps = append(next.apps, &smaller)
 	}
 	return next

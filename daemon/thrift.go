@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"gopm/daemon/keeper"
 )
 
 // thrift says how often garbage is collected. While apps are being changed the
@@ -43,6 +45,7 @@ func (t *thrift) spend() {
 func (t *thrift) save() {
 	debug.SetGCPercent(calmPercent)
 	debug.FreeOSMemory()
+	keeper.UnmapProgram() // three fifths of what the daemon has are pages of it that only the start needed
 	endIdleThreads()
 }
 
@@ -57,14 +60,14 @@ func (t *thrift) end() {
 
 // endIdleThreads ends the threads that a change has left behind: Go makes one for
 // each system call that takes long, and never ends it. A thread ends with a
-// goroutine that was bound to it.
+// goroutine that was bound to it. Those stay that were made beforehand: see
+// keeper.ReserveThreads.
 func endIdleThreads() {
-	const enough = 7 // the runtime's two, two for signals, the spawner's, one that waits for all the rest, one that works
 	names, err := os.ReadDir("/proc/self/task")
 	if err != nil {
 		return
 	}
-	for range len(names) - enough {
+	for range len(names) - keeper.DaemonThreads {
 		done := make(chan struct{})
 		go func() { // ends at once, and its thread with it
 			defer close(done)

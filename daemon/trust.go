@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -19,15 +18,23 @@ import (
 const (
 	keyAPI    = "api"   // the listening socket: who connects while no daemon is there waits in its queue
 	keyState  = "state" // the state document
+	keyOrder  = "order" // what is to be started in the foreground
 	keyEnv    = "env/"  // + name: an inherited environment
-	keyRun    = "i/"    // + id: where an instance is, and its two pipes
+	keyRun    = "i/"    // + id, or id.life: where an instance is, and its two pipes
 	keySecond = "b/"    // + id + /out or /err: the second pipe of a stream
+	keyLine   = "t/"    // + id, or id.life: what is talked with a run by
+	keyNotify = "notify"
+	keyHook   = "hook/" // + pid: a hook that runs
+
+	keyCluster = "c/" // what the cluster keeps
 )
 
 // trust is the daemon's side of the keeper. Without one it does nothing.
 type trust struct {
 	link atomic.Pointer[keeper.Link]
 	api  *net.UnixListener // set before the daemon serves
+
+	leases leases
 }
 
 func (t *trust) pid() int {
@@ -59,10 +66,27 @@ func (t *trust) put(key string, f *os.File) {
 // second tells of the second pipe of a stream, nil when it is gone.
 func (t *trust) second(key string, pipe *os.File) { t.put(keySecond+key, pipe) }
 
+// hold gives the keeper what the cluster wants kept; neither note nor descriptors: it is
+// to forget the key.
+func (t *trust) hold(key string, note []byte, fds ...int) {
+	switch l := t.link.Load(); {
+	case l == nil:
+	case note == nil && fds == nil:
+		l.Drop(key)
+	default:
+		l.PutDescriptors(key, note, fds)
+	}
+}
+
 // note is what the keeper has of an instance.
 type note struct {
 	supervise.Machine
 	Marks []int64 `json:"marks,omitempty"`
+	Slot  uint64  `json:"slot,omitempty"` // its place in the cluster; 0: none
+	Name  string  `json:"name,omitempty"` // for one that is in no list
+	Index int     `json:"index,omitempty"`
+
+	Permit *permit `json:"permit,omitempty"` // nil: it runs under no lock
 }
 
 // keep tells where an instance is. It is called before the effects of each
@@ -83,13 +107,16 @@ func (t *trust) keep(in *instance, m supervise.Machine) error {
 			pipes = append(pipes, f)
 		}
 	}
-	l.Put(keyRun+strconv.Itoa(in.id), keeper.Main{Pid: m.Run.Pid, Start: m.Run.StartTime}, encode(note{m, savedMarks(in)}), pipes...)
+	l.Put(in.lifeID().key(), keeper.Main{Pid: m.Run.Pid, Start: m.Run.StartTime}, encode(note{m, savedMarks(in), in.slotNumber(), in.name, in.index, in.permit.Load()}), pipes...)
 	in.trusted = l
 	return nil
 }
 
 // forget is for an instance that was deleted.
-func (t *trust) forget(in *instance) { t.put(keyRun+strconv.Itoa(in.id), nil) }
+func (t *trust) forget(in *instance) {
+	t.endLease(in.lifeID().key())
+	t.put(in.lifeID().key(), nil)
+}
 
 // serve gives the keeper the socket of the API.
 func (t *trust) serve(l *net.UnixListener) error {
@@ -141,11 +168,14 @@ func (d *Daemon) newKeeper() error {
 		return err
 	}
 	d.store.retell()
-	for _, in := range d.table.Load().all() {
+	for _, in := range d.everyone() {
 		in.proc.Renew()
 	}
 	d.pump.Entrust()
+	d.host.Retell()
+	d.talk.retell()
+	d.trust.retellLeases()
 	l.Ready()
-	d.log("the keeper (pid %d) has died; a new one (pid %d) has everything; how programs that run now end after a later death of this daemon will not be known", dead.Pid(), l.Pid())
+	d.tellOfDaemon("the keeper (pid %d) has died; a new one is started", dead.Pid())
 	return nil
 }

@@ -31,18 +31,19 @@ func (w *worker) keep(needed bool, run func(stop <-chan struct{})) {
 func (w *worker) close() { w.keep(false, nil) }
 
 // upkeep is those who work for the apps that ask for it.
-type upkeep struct {
-	limits  *limiter
-	janitor *janitor
+type upkeep []interface {
+	look() // sees what the table has now
+	close()
 }
 
-// look lets them see what the table has now.
 func (u upkeep) look() {
-	u.limits.look()
-	u.janitor.look()
+	for _, w := range u {
+		w.look()
+	}
 }
 
 func (u upkeep) close() {
-	u.limits.close()
-	u.janitor.close()
+	for _, w := range u {
+		w.close()
+	}
 }

@@ -17,6 +17,10 @@ type App struct {
 	Stop      Stop    `json:"stop"`
 	Logs      Logs    `json:"logs"`
 	PidFile   string  `json:"pid_file,omitempty"` // absolute; "" = none
+	Bounds
+	Sharing
+	Life
+	Fleet
 }
 
 // Command is what is executed: Interpreter InterpreterArgs... Script Args..., or
@@ -47,7 +51,8 @@ type Env struct {
 	Vars     map[string]string `json:"vars,omitempty"`     // env_file < env < env_<name> < port
 	Selected string            `json:"selected,omitempty"` // the env_<name> that is in Vars; "" = env alone
 	Inherit  Inherit           `json:"inherit"`
-	Filter   []string          `json:"filter,omitempty"` // inherited variables dropped: "KEY" by a part of the name, "=KEY=" by the whole name
+	Secrets  []string          `json:"secrets,omitempty"` // variables whose values are hidden, besides those whose names say so
+	Filter   []string          `json:"filter,omitempty"`  // inherited variables dropped: "KEY" by a part of the name, "=KEY=" by the whole name
 }
 
 // Inherit says which variables of the user's shell reach the app.
@@ -58,9 +63,12 @@ type Inherit struct {
 
 // Scale says how many instances run.
 type Scale struct {
-	Instances   int    `json:"instances"` // at least 1
-	ExecMode    string `json:"exec_mode"` // "fork" or "cluster", as the file asks for
-	InstanceVar string `json:"instance_var"`
+	Instances    int    `json:"instances"` // at least 1
+	ExecMode     string `json:"exec_mode"` // "fork" or "cluster", as the file asks for
+	InstanceVar  string `json:"instance_var"`
+	IncrementVar string `json:"increment_var,omitempty"` // its number is raised by the instance's; "" = none
+	PortStep     int    `json:"port_step,omitempty"`     // instance i gets PORT + i × PortStep
+	Spares       int    `json:"spares,omitempty"`        // cluster mode: instances kept booted for a crash
 }
 
 // Restart is the policy after an exit. Durations are nanoseconds in JSON.
@@ -77,7 +85,8 @@ type Restart struct {
 
 // Stop says how an app is ended.
 type Stop struct {
-	Signal   string        `json:"kill_signal"` // "SIGTERM"
+	Signal   string        `json:"kill_signal"`                 // "SIGTERM"
+	Given    bool          `json:"kill_signal_given,omitempty"` // by the user; else it is the interpreter's
 	Timeout  time.Duration `json:"kill_timeout"`
 	TreeKill bool          `json:"treekill"`
 }
@@ -121,5 +130,11 @@ func defaults() App {
 		},
 		Stop: Stop{Timeout: 5 * time.Second, TreeKill: true},
 		Logs: Logs{MaxSize: 10 << 20, Retain: 10},
+		Sharing: Sharing{
+			Cluster: Cluster{Balance: BalanceEven, Backlog: 1024, Hold: 10 * time.Second},
+			Reload:  Reload{Surge: 1, Ready: 10 * time.Second},
+			Drain:   Drain{Mode: DrainOutside, Timeout: 10 * time.Second, Idle: 2 * time.Second},
+		},
+		Life: Life{Ready: Ready{By: ReadyUptime, Timeout: time.Minute}},
 	}
 }

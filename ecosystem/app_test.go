@@ -87,32 +87,31 @@ func TestDiffSeesAll(t *testing.T) {
 		if f.at == nil {
 			continue
 		}
-		var old, changed App
-		switch v := f.at(&changed).(type) {
-		case *string:
-			*v = "x"
-		case *bool:
-			*v = true
-		case *int:
-			*v = 1
-		case **int:
-			*v = new(int)
-		case *int64:
-			*v = 1
-		default:
-			e := reflect.ValueOf(v).Elem()
-			switch e.Kind() {
-			case reflect.Int64:
-				e.SetInt(1)
-			case reflect.Slice:
-				e.Set(reflect.MakeSlice(e.Type(), 1, 1))
-			case reflect.Struct:
-				e.Field(0).SetBool(true)
-			}
-		}
+		old, changed := defaults(), defaults()
+		setOther(reflect.ValueOf(f.at(&changed)).Elem())
 		if got := Diff(old, changed); len(got) != 1 || got[0].Field != f.name {
 			t.Errorf("%s: %v", f.name, got)
 		}
+	}
+}
+
+// setOther gives v a value that no default has; of a struct it is the first field.
+func setOther(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString("x")
+	case reflect.Bool:
+		v.SetBool(!v.Bool())
+	case reflect.Int, reflect.Int64:
+		v.SetInt(v.Int() + 1)
+	case reflect.Float64:
+		v.SetFloat(v.Float() + 1)
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+	case reflect.Struct:
+		setOther(v.Field(0))
 	}
 }
 

@@ -58,8 +58,12 @@ func (w *world) plan(q request) (plan, *fault) {
 	return plan{}, faultf("script", "%s", text)
 }
 
-// locate finds the script as a file, else as a program on PATH. A folder gives
-// way to a program: "serve" beside a folder serve/ means the program.
+// servers is where distributions put programs like mosquitto and nginx. An ordinary user's
+// PATH on Debian lacks these folders, though everybody may run what is there.
+const servers = "/usr/local/sbin:/usr/sbin:/sbin"
+
+// locate finds the script as a file, else as a program on PATH or among the servers. A folder
+// gives way to a program: "serve" beside a folder serve/ means the program.
 func (w *world) locate(q request) (file string, fromPath bool) {
 	folder := ""
 	for _, base := range []string{q.cwd, q.also} {
@@ -76,8 +80,10 @@ func (w *world) locate(q request) (file string, fromPath bool) {
 			folder = path
 		}
 	}
-	if path, ok := w.lookPath(q.script, q.path, q.cwd); ok {
-		return path, true
+	for _, list := range []string{q.path, servers} {
+		if path, ok := w.lookPath(q.script, list, q.cwd); ok {
+			return path, true
+		}
 	}
 	return folder, false
 }

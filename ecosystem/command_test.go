@@ -1,7 +1,9 @@
 package ecosystem
 
 import (
+	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -133,6 +135,43 @@ func TestRestartFields(t *testing.T) {
 	must(t, err)
 	if len(f.Problems) != 1 || !strings.Contains(f.Problems[0].Text, "restart_delay: ignored") {
 		t.Errorf("problems = %v", f.Problems)
+	}
+}
+
+// TestServersAreFound: a broker or web server is run by its name, also where PATH lacks /usr/sbin;
+// PATH comes first, and so does a file of the project.
+func TestServersAreFound(t *testing.T) {
+	t.Parallel()
+	entries, err := os.ReadDir("/usr/sbin")
+	must(t, err)
+	i := slices.IndexFunc(entries, func(e os.DirEntry) bool {
+		info, err := os.Stat("/usr/sbin/" + e.Name())
+		_, other := os.Stat("/usr/local/sbin/" + e.Name())
+		return err == nil && other != nil && executable(info)
+	})
+	if i < 0 {
+		t.Fatal("this machine has no program in /usr/sbin")
+	}
+	name := entries[i].Name()
+	p := newProject(t)
+	script := func() string {
+		t.Helper()
+		f, err := p.read("e.json", fmt.Sprintf(`[{"name": "server", "script": %q}]`, name))
+		must(t, err)
+		apps, _, err := f.Select("", nil)
+		must(t, err)
+		return apps[0].Command.Script
+	}
+	if got := script(); got != "/usr/sbin/"+name {
+		t.Errorf("%s is %s", name, got)
+	}
+	must(t, os.WriteFile(filepath.Join(p.bin, name), []byte("#!/bin/sh\n"), 0o755))
+	if got := script(); got != filepath.Join(p.bin, name) {
+		t.Errorf("%s is %s though PATH has one", name, got)
+	}
+	p.program(name, "#!/bin/sh\n")
+	if got := script(); got != filepath.Join(p.dir, name) {
+		t.Errorf("%s is %s though the project has one", name, got)
 	}
 }
 

@@ -1,6 +1,10 @@
 package ecosystem
 
-import "strings"
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
 
 // draft is an app in the making: what its fields said, over the defaults.
 type draft struct {
@@ -8,17 +12,23 @@ type draft struct {
 	path        string           // in the file: apps[1]
 	at          place            // of the app
 	given       map[string]given // the fields that were given, by the table's name
-	script      string           // as written, like the next three
+	script      string           // as written, like the next two
 	interpreter string
 	cwd         string
-	port        string
-	env         layer
-	envs        map[string]layer // env_<name>
-	envFiles    []string
-	fileVars    layer // what is in envFiles
-	filter      filter
-	appendEnv   bool
-	python      bool // a python program: its output must not wait in a buffer
+	sources
+	python bool // a python program: its output must not wait in a buffer
+	said   said
+}
+
+// sources are what a draft's variables are made of.
+type sources struct {
+	port      string // as written
+	env       layer
+	envs      map[string]layer // env_<name>
+	envFiles  []string
+	fileVars  layer // what is in envFiles
+	filter    filter
+	appendEnv bool
 }
 
 // given is a field as it was written.
@@ -34,7 +44,8 @@ const guessed = "?"
 // app checks one app. top says that it is the whole file, so that deploy and
 // such may stand beside its fields.
 func (r *reader) app(n *node, path string, top bool) *draft {
-	d := &draft{app: defaults(), path: path, at: n.place, given: map[string]given{}, envs: map[string]layer{}}
+	d := &draft{app: defaults(), path: path, at: n.place, given: map[string]given{}, sources: sources{envs: map[string]layer{}}}
+	d.app.Consul = r.consul
 	if n.kind != kindObject {
 		r.errorf(n.place, path, "want an app as an object, got %s", n.describe())
 		return d
@@ -77,15 +88,23 @@ func (r *reader) field(d *draft, m member, top bool) {
 		return
 	}
 	if f.stage != stageNow {
-		if f.stage != stageLater || !m.value.isOff() {
-			r.noteUnused(f, label, m.place)
-		}
+		r.noteUnused(f, label, m.place)
+		d.given[f.name] = given{name: m.name, value: m.value.place}
 		return
 	}
-	err := f.assign(d, m.value, r.world.cpus)
+	err := f.assign(d, m.value, r.world.room)
 	d.given[f.name] = given{m.name, m.value.place, err != nil}
-	if err != nil {
-		r.errorf(m.value.place, label, "%v", err)
+	r.parts(label, m.value.place, err)
+}
+
+// parts reports what is wrong with a value, each part at its place.
+func (r *reader) parts(label string, at place, err error) {
+	var parts partErrors
+	if !errors.As(err, &parts) && err != nil {
+		parts = partErrors{{"", at, err}}
+	}
+	for _, e := range parts {
+		r.errorf(e.at, label+e.path, "%v", e.err)
 	}
 }
 
@@ -104,6 +123,15 @@ func (r *reader) envBlock(d *draft, m member, name string) {
 	d.envs[name] = vars
 }
 
+// partOf has the names that are no fields, but are found inside of one.
+var partOf = map[string]string{
+	"overlap": "schedule", "retries": "health", "on_fail": "health", "start_period": "health", "watchdog": "health",
+	"cpu": "limits", "memory": "limits", "pids": "limits", "nofile": "rlimits", "nproc": "rlimits", "core": "rlimits",
+	"gitignore": "watch", "poll": "watch", "follow_links": "watch",
+	"tags": "consul", "checks": "consul", "weights": "consul", "deregister_after": "consul", "deregister_delay": "consul",
+	"on_change": "consul", "debounce": "consul", "service": "consul", "fleet": "consul", "lock": "singleton", "on_lost": "singleton",
+}
+
 // unknown reports a name that no field has.
 func (r *reader) unknown(d *draft, m member, top bool) {
 	candidates := fieldNames()
@@ -112,6 +140,9 @@ func (r *reader) unknown(d *draft, m member, top bool) {
 	}
 	guess := nearest(m.name, candidates)
 	hint := ""
+	if owner := partOf[m.name]; owner != "" {
+		guess, hint = "", fmt.Sprintf("; it is a part of %s: {%q: …}", owner, m.name)
+	}
 	if guess != "" {
 		hint = `, did you mean "` + guess + `"?`
 	}

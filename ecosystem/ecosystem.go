@@ -107,9 +107,11 @@ func (r *reader) file(root *node, path string) (*File, error) {
 			drafts = r.apps(root, filepath.Base(path) == "package.json")
 		}
 	}
-	problems := r.done()
-	if problems.failed() {
-		return nil, problems
+	f := &File{Path: path, name: r.name, world: r.world, drafts: drafts}
+	f.needs(r)
+	f.Problems = r.done()
+	if f.Problems.failed() {
+		return nil, f.Problems
 	}
-	return &File{Path: path, Problems: problems, name: r.name, world: r.world, drafts: drafts}, nil
+	return f, nil
 }

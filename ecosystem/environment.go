@@ -140,10 +140,11 @@ func isPrivate(name string) bool {
 	switch name {
 	case "NODE_CHANNEL_FD", "NODE_CHANNEL_SERIALIZATION_MODE", "NODE_UNIQUE_ID",
 		"LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET",
-		"WATCHDOG_PID", "WATCHDOG_USEC", "INVOCATION_ID", "JOURNAL_STREAM", "MAINPID":
+		"WATCHDOG_PID", "WATCHDOG_USEC", "INVOCATION_ID", "JOURNAL_STREAM", "MAINPID",
+		"GOPM_FENCE", "GOPM_ROLE":
 		return true
 	}
-	return false
+	return strings.HasPrefix(name, "GOPM_LOCK") // by these what gopm lock runs is known, and ended
 }
 
 // withoutPrivate is an environment for a program that gopm itself runs.

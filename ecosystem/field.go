@@ -1,6 +1,7 @@
 package ecosystem
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -22,6 +23,8 @@ type field struct {
 	doc     string // one line
 	stage   stage
 	flags   []option
+	effort  Effort           // of a change; EffortNone = EffortRestart
+	cluster bool             // it has an effect in cluster mode only
 	raw     func(*draft) any // where the value goes when it needs more work, else at
 	at      func(*App) any   // where the value lives in an App
 }
@@ -38,7 +41,6 @@ type stage int
 
 const (
 	stageNow   stage = iota
-	stageLater       // accepted with a warning until its feature exists
 	stageFixed       // accepted with a note: what it chooses is fixed here, doc says how
 	stageNode        // of node or pm2's services: accepted, means nothing here
 )
@@ -54,6 +56,7 @@ const (
 	countValue
 	durationValue
 	sizeValue
+	shareValue
 	wordsValue
 	textsValue
 	codesValue
@@ -68,32 +71,71 @@ const (
 	logFileValue
 	logTypeValue
 	scheduleValue
+	portsValue
+	balanceValue
+	listenValue
+	reloadValue
+	drainValue
+	standbyValue
+	readyValue
+	healthValue
+	dependsValue
+	onExitValue
+	commandValue
+	jobValue
+	watchValue
+	watchOptionsValue
+	consulValue
+	singletonValue
+	rlimitsValue
+	niceValue
+	limitsValue
 )
 
 // String is the kind as the documentation names it.
 func (k valueKind) String() string {
 	return [...]string{
-		anyValue:       "any",
-		textValue:      "text",
-		pathValue:      "path",
-		boolValue:      "true or false",
-		countValue:     "number",
-		durationValue:  `milliseconds or text like "10s"`,
-		sizeValue:      `bytes or text like "200M"`,
-		wordsValue:     "text or list of texts",
-		textsValue:     "text or list of texts",
-		codesValue:     "number or list of numbers",
-		instancesValue: `number or "max"`,
-		modeValue:      `"fork" or "cluster"`,
-		signalValue:    "signal",
-		umaskValue:     "octal text",
-		portValue:      "port number",
-		varsValue:      "object of variables",
-		inheritValue:   "true, false or list of names",
-		filterValue:    "true, text or list of texts",
-		logFileValue:   "true, false or path",
-		logTypeValue:   `"raw" or "json"`,
-		scheduleValue:  `cron text, "@daily" or "@every 1h"`,
+		anyValue:          "any",
+		textValue:         "text",
+		pathValue:         "path",
+		boolValue:         "true or false",
+		countValue:        "number",
+		durationValue:     `milliseconds or text like "10s"`,
+		sizeValue:         `bytes or text like "200M"`,
+		shareValue:        `bytes or text like "200M", "50%"`,
+		wordsValue:        "text or list of texts",
+		textsValue:        "text or list of texts",
+		codesValue:        "number or list of numbers",
+		instancesValue:    `number or "max"`,
+		modeValue:         `"fork" or "cluster"`,
+		signalValue:       "signal",
+		umaskValue:        "octal text",
+		portValue:         "port number",
+		varsValue:         "object of variables",
+		inheritValue:      "true, false or list of names",
+		filterValue:       "true, text or list of texts",
+		logFileValue:      "true, false or path",
+		logTypeValue:      `"raw" or "json"`,
+		scheduleValue:     `cron text, "@daily" or "@every 1h"`,
+		portsValue:        "port number or list of them",
+		balanceValue:      `"even", "random" or "source"`,
+		listenValue:       "text, object, or list of them",
+		reloadValue:       "object",
+		drainValue:        `object, "outside", "signal" or "off"`,
+		standbyValue:      "object",
+		readyValue:        `"message", "port", "health", "uptime", port number or object`,
+		healthValue:       "text, port number or object",
+		dependsValue:      "name, list of names or object",
+		onExitValue:       `"ignore", "stop" or "restart"`,
+		commandValue:      "command or object",
+		jobValue:          "schedule or object",
+		watchValue:        "true, path, list of paths or object",
+		watchOptionsValue: "object",
+		consulValue:       "true, false or object",
+		singletonValue:    "key or object",
+		rlimitsValue:      "object of limits",
+		niceValue:         "number",
+		limitsValue:       "object",
 	}[k]
 }
 
@@ -143,7 +185,7 @@ func fieldNames() []string {
 }
 
 // assign parses v into a field's place in d.
-func (f *field) assign(d *draft, v *node, cpus int) (err error) {
+func (f *field) assign(d *draft, v *node, have room) (err error) {
 	target := any(nil)
 	if f.raw != nil {
 		target = f.raw(d)
@@ -157,16 +199,24 @@ func (f *field) assign(d *draft, v *node, cpus int) (err error) {
 		*t, err = parseBool(v)
 	case *int:
 		if f.kind == instancesValue {
-			*t, err = parseInstances(v, cpus)
+			*t, err = parseInstances(v, have.cpus)
 		} else {
 			*t, err = parseCount(v)
 		}
 	case **int:
+		parse := parseUmask
+		if f.kind == niceValue {
+			parse = parseNice
+		}
 		var n int
-		n, err = parseUmask(v)
+		n, err = parse(v)
 		*t = &n
 	case *int64:
-		*t, err = parseSize(v)
+		if f.kind == shareValue {
+			*t, err = parseShare(v, have.memory)
+		} else {
+			*t, err = parseSize(v)
+		}
 	case *time.Duration:
 		*t, err = parseDuration(v)
 	case *[]string:
@@ -176,7 +226,11 @@ func (f *field) assign(d *draft, v *node, cpus int) (err error) {
 			*t, err = parseTexts(v)
 		}
 	case *[]int:
-		*t, err = parseCodes(v)
+		if f.kind == portsValue {
+			*t, err = parsePorts(v)
+		} else {
+			*t, err = parseCodes(v)
+		}
 	case *Inherit:
 		*t, err = parseInherit(v)
 	case *filter:
@@ -184,7 +238,24 @@ func (f *field) assign(d *draft, v *node, cpus int) (err error) {
 	case *layer:
 		*t, err = parseVars(v)
 	default:
-		err = fmt.Errorf("cannot be set (%T)", target)
+		err = assignGroup(target, v)
+	}
+	return err
+}
+
+// assignGroup is assign for places that hold more than one value.
+func assignGroup(target any, v *node) (err error) {
+	switch t := target.(type) {
+	case *[]Listen:
+		*t, err = parseListens(v)
+	case *Reload:
+		*t, err = parseReload(v, *t)
+	case *Drain:
+		*t, err = parseDrain(v, *t)
+	case *Standby:
+		*t, err = parseStandby(v)
+	default:
+		err = assignLife(target, v)
 	}
 	return err
 }
@@ -203,6 +274,10 @@ func (f *field) parseString(v *node) (string, error) {
 		return parseLogType(v)
 	case scheduleValue:
 		return parseScheduleText(v)
+	case balanceValue:
+		return parseBalance(v)
+	case onExitValue:
+		return parseOnExit(v)
 	}
 	s, err := parseText(v)
 	if err == nil && s == "" && f.name != "log_date_format" {
@@ -225,6 +300,9 @@ func (f *field) show(a *App) string {
 		if *t == nil {
 			return ""
 		}
+		if f.kind == niceValue {
+			return strconv.Itoa(**t)
+		}
 		return fmt.Sprintf("%03o", **t)
 	case *int64:
 		return showSize(*t)
@@ -244,7 +322,30 @@ func (f *field) show(a *App) string {
 		}
 		return joinWords(slices.Sorted(slices.Values(t.Names)))
 	}
-	return ""
+	return showGroup(f.at(a))
+}
+
+// showGroup is show for places that hold more than one value.
+func showGroup(at any) string {
+	switch t := at.(type) {
+	case *[]Listen:
+		var all []string
+		for _, l := range *t {
+			all = append(all, strings.TrimSpace(l.Network+":"+l.Address+" "+l.Name))
+		}
+		return strings.Join(all, ", ")
+	case *Reload:
+		return fmt.Sprintf("surge %d, unavailable %d, canary %v", t.Surge, t.Unavailable, t.Canary)
+	case *Drain:
+		return fmt.Sprintf("%s, timeout %v, idle %v", t.Mode, t.Timeout, t.Idle)
+	case *Standby:
+		if !t.Promote.IsSet() && !t.Demote.IsSet() {
+			return ""
+		}
+		b, _ := json.Marshal(t) // texts and numbers always marshal
+		return string(b)
+	}
+	return showLife(at)
 }
 
 func showSize(n int64) string {

@@ -28,10 +28,21 @@ func (r *reader) finish(d *draft) {
 	r.users(d)
 	d.logFormat()
 	r.restart(d)
-	r.scale(d)
+	d.scale()
+	d.said.usualReady = true
+	r.life(d)
+	if !d.has("drain") {
+		d.app.Drain.Mode = ""
+	}
+	d.drainMode()
+	r.cluster(d)
+	r.fleet(d)
 	d.app.Env.Vars, d.app.Env.Filter = d.environment("")
 	if d.filter.all {
 		d.app.Env.Inherit = Inherit{}
+	}
+	if d.said.usualReady {
+		d.app.Ready.By = d.app.usualReady()
 	}
 }
 
@@ -69,14 +80,21 @@ func (r *reader) planned(d *draft, p plan, f *fault) {
 	c.Script, c.Args = p.command.Script, p.command.Args
 	c.Interpreter, c.InterpreterArgs = p.command.Interpreter, p.command.InterpreterArgs
 	d.python = strings.HasPrefix(p.program, "python") || strings.HasPrefix(p.program, "pypy")
+	if d.has("kill_signal") {
+		d.app.Stop.Given = true
+	}
 	if d.app.Stop.Signal == "" {
 		d.app.Stop.Signal = "SIGTERM"
-		if p.program == "node" || p.program == "nodejs" || p.program == "bun" {
+		if isNode(p.program) {
 			d.app.Stop.Signal = "SIGINT"
 		}
 	}
 	if f == nil {
 		d.app.Version = r.world.version(p.home)
+	}
+	if f == nil && d.app.Talk.ShutdownMessage && !c.RunsNode() {
+		r.warnf(d.where("shutdown_with_message"), r.label(d, d.written("shutdown_with_message")),
+			"no effect: only what node or bun runs gets messages; %s gets %s", d.script, d.app.Stop.Signal)
 	}
 }
 
@@ -201,30 +219,16 @@ func (r *reader) restart(d *draft) {
 	}
 }
 
-// scale decides on cluster mode, and says what that means in this version.
-func (r *reader) scale(d *draft) {
+// scale decides on cluster mode.
+func (d *draft) scale() {
 	s := &d.app.Scale
-	field := "instances"
 	switch {
 	case d.has("exec_mode"):
-		if s.ExecMode == "cluster" && !d.has("instances") {
-			field = "exec_mode"
-		}
 	case s.Instances > 1:
 		s.ExecMode = "cluster"
 	default:
 		s.ExecMode = "fork"
 	}
-	if s.ExecMode != "cluster" || d.app.Name == "" {
-		return
-	}
-	label := r.label(d, d.written(field))
-	if s.Instances == 1 {
-		r.warnf(d.where(field), label, "cluster mode is not in this version: %s starts as 1 plain process", d.app.Name)
-		return
-	}
-	r.warnf(d.where(field), label, "cluster mode is not in this version: %s starts as %d plain processes that do not share a port (each has its own %s)",
-		d.app.Name, s.Instances, s.InstanceVar)
 }
 
 // envFiles reads the env_file or files; a later one wins.

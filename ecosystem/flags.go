@@ -8,6 +8,7 @@ type Flag struct {
 	Usage     string
 	Bool      bool   // takes no value
 	NoValue   string // what a Bool flag sets: "true", or "false" for --no-autorestart
+	Ignored   bool   // it means nothing here
 }
 
 // Flags are the options of the field table, in its order.
@@ -21,8 +22,6 @@ func Flags() []Flag {
 				usage = f.doc
 			}
 			switch {
-			case f.stage == stageLater:
-				usage += " (not yet in this version)"
 			case f.stage == stageNode, f.stage == stageFixed:
 				usage = "accepted and ignored: " + usage
 			case f.def != "" && o.set == "":
@@ -30,7 +29,7 @@ func Flags() []Flag {
 			}
 			all = append(all, Flag{
 				Field: f.name, Name: o.name, Shorthand: o.short, Usage: usage,
-				Bool: o.set != "", NoValue: o.set,
+				Bool: o.set != "", NoValue: o.set, Ignored: f.stage == stageNode || f.stage == stageFixed,
 			})
 		}
 	}

@@ -66,13 +66,18 @@ func (r *reader) module(ctx context.Context, path string) (*node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read %s: %w", r.name, err)
 	}
+	return r.evaluated(answer)
+}
+
+// evaluated reads the answer of bootstrap, or what the file has written in its place.
+func (r *reader) evaluated(answer []byte) (*node, error) {
 	var e evaluation
 	if err := json.Unmarshal(answer, &e); err != nil {
 		return nil, fmt.Errorf("cannot read %s: node ended before the file had exported anything", r.name)
 	}
 	switch {
 	case e.Error != "":
-		r.errorf(place{e.Line, max(e.Col, min(e.Line, 1))}, "", "%s", shorten(e.Error))
+		r.errorf(place{max(e.Line, 0), max(e.Col, min(e.Line, 1), 0)}, "", "%s", shorten(e.Error))
 	case e.Value == "":
 		r.errorf(place{}, "", "it exports nothing usable (%s): want module.exports = {apps: [...]}", e.Nothing)
 	default:

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -135,12 +136,13 @@ func TestGeneratedFile(t *testing.T) {
 `)
 	f, err := Read(t.Context(), "ecosystem.config.js", o)
 	must(t, err)
-	if len(f.Problems) != 1 || f.Problems[0].String() != "ecosystem.config.js: apps[0].watch: not yet in this version, ignored (also in 1 more)" {
+	if len(f.Problems) != 0 {
 		t.Errorf("problems = %v", f.Problems)
 	}
 	apps, _, err := f.Select("", nil)
 	must(t, err)
-	if len(apps) != 2 || apps[0].Name != "index" || apps[1].Name != "service-worker" || apps[1].Command.Script != p.dir+"/service-worker" {
+	if len(apps) != 2 || apps[0].Name != "index" || apps[1].Name != "service-worker" || apps[1].Command.Script != p.dir+"/service-worker" ||
+		!slices.Equal(apps[0].Watch.Paths, []string{p.dir}) || !slices.Equal(apps[1].Watch.Paths, []string{p.dir + "/service-worker"}) {
 		t.Errorf("apps = %+v", apps)
 	}
 }

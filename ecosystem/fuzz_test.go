@@ -2,8 +2,10 @@ package ecosystem
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -66,6 +68,33 @@ func FuzzWords(f *testing.F) {
 		again, err := splitWords(joinWords(words))
 		if err != nil || fmt.Sprintf("%q", again) != fmt.Sprintf("%q", words) {
 			t.Errorf("%q: %q, then %q, %v", s, words, again, err)
+		}
+	})
+}
+
+// FuzzSocket: what is taken as a socket says fully what to listen on, and reads the
+// same when it is written that way.
+func FuzzSocket(f *testing.F) {
+	for _, s := range []string{":3000", "3000", "tcp://0.0.0.0:3000", "tcp6://:80", "tcp://[fe80::1%eth0]:80", "tcp4://[::ffff:1.2.3.4]:1", "unix:x", "unix:///x", "unix:@x", "/x"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		l, err := parseSocket(textNode(s))
+		if err != nil {
+			return
+		}
+		if l.Network == "unix" {
+			if l.Address == "" || strings.ContainsRune(l.Address, 0) {
+				t.Errorf("%q: path %q", s, l.Address)
+			}
+			return
+		}
+		_, port, err := net.SplitHostPort(l.Address)
+		if n, numberErr := strconv.Atoi(port); err != nil || numberErr != nil || n < 1 || n > maxPort {
+			t.Errorf("%q: address %q", s, l.Address)
+		}
+		if again, err := parseSocket(textNode(l.Network + "://" + l.Address)); err != nil || again != l {
+			t.Errorf("%q: %v, then %v, %v", s, l, again, err)
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 )
 
 // FromCommand makes one app from a command line: script is what the user typed
@@ -25,6 +26,7 @@ func FromCommand(script string, args []string, set map[string]string, o Options)
 	}
 	n.members = append(n.members, setMembers(set)...)
 	d := r.app(n, "", false)
+	d.app.completeFleet()
 	return r.result(d.app)
 }
 
@@ -33,7 +35,7 @@ func FromCommand(script string, args []string, set map[string]string, o Options)
 func Override(a App, set map[string]string, o Options) (App, Problems, error) {
 	r := commandReader(o)
 	wasFork := a.Scale.ExecMode == "fork" && a.Scale.Instances <= 1
-	d := &draft{app: a, given: map[string]given{}, envs: map[string]layer{}}
+	d := &draft{app: a, given: map[string]given{}, sources: sources{envs: map[string]layer{}}}
 	for _, m := range setMembers(set) {
 		r.field(d, m, false)
 	}
@@ -55,11 +57,18 @@ func Override(a App, set map[string]string, o Options) (App, Problems, error) {
 	if d.filter.all {
 		d.app.Env.Inherit = Inherit{}
 	}
-	if d.has("instances") || d.has("exec_mode") {
-		if wasFork && !d.has("exec_mode") {
-			d.app.Scale.ExecMode = ""
-		}
-		r.rescale(d)
+	if wasFork && d.has("instances") && !d.has("exec_mode") { // else the mode stays as it is
+		d.scale()
+	}
+	d.keepLife(a)
+	r.life(d)
+	d.drainMode()
+	r.cluster(d)
+	d.keepFleet(a)
+	r.fleet(d)
+	d.app.completeFleet()
+	if d.said.usualReady { // else it was said, and stays
+		d.app.Ready.By = d.app.usualReady()
 	}
 	return r.result(d.app)
 }
@@ -75,7 +84,7 @@ func setMembers(set map[string]string) []member {
 	for i := range table {
 		for _, name := range table[i].names() {
 			if value, ok := rest[name]; ok {
-				members = append(members, member{name: name, value: textNode(value)})
+				members = append(members, member{name: name, value: table[i].typed(value)})
 				delete(rest, name)
 			}
 		}
@@ -84,6 +93,26 @@ func setMembers(set map[string]string) []member {
 		members = append(members, member{name: name, value: textNode(rest[name])})
 	}
 	return members
+}
+
+// typed is what was typed as an option's value: where a file has a list it is words,
+// and as in pm2 watch_delay counts seconds.
+func (f *field) typed(value string) *node {
+	switch f.name {
+	case "ignore_watch", "depends_on", "watch":
+		list := &node{kind: kindList}
+		for _, word := range strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == ' ' }) {
+			list.items = append(list.items, textNode(word))
+		}
+		if len(list.items) > 1 {
+			return list
+		}
+	case "watch_delay":
+		if number, unit := splitUnit(value); unit == "" {
+			value = number + "s"
+		}
+	}
+	return textNode(value)
 }
 
 // result is what was made, or the errors.
@@ -149,12 +178,4 @@ func (r *reader) replanShell(d *draft, was Command) {
 	if info, err := os.Stat(d.app.Command.Cwd); d.has("cwd") && (err != nil || !info.IsDir()) {
 		r.errorf(place{}, r.label(d, "cwd"), "no such folder: %s", d.app.Command.Cwd)
 	}
-}
-
-// rescale decides on cluster mode anew.
-func (r *reader) rescale(d *draft) {
-	if !d.has("exec_mode") && d.app.Scale.ExecMode != "" {
-		d.given["exec_mode"] = given{name: "exec_mode"}
-	}
-	r.scale(d)
 }

@@ -77,16 +77,15 @@ func TestFromCommandMistakes(t *testing.T) {
 func TestFromCommandWarnings(t *testing.T) {
 	t.Parallel()
 	p := newProject(t)
-	_, problems, err := FromCommand("app.js", nil, map[string]string{"watch": "true", "instances": "2", "vizion": "false"}, p.options())
+	_, problems, err := FromCommand("app.js", nil, map[string]string{"source_map_support": "true", "spares": "2", "vizion": "false"}, p.options())
 	must(t, err)
 	var got []string
 	for _, x := range problems {
 		got = append(got, x.String())
 	}
 	want := []string{
-		"--instances: cluster mode is not in this version: app starts as 2 plain processes that do not share a port (each has its own NODE_APP_INSTANCE)",
-		"--watch: not yet in this version, ignored",
-		"--no-vizion: pm2's internals and services, no effect here: vizion",
+		"--spares: no effect in fork mode: -i 2 or more makes it cluster mode",
+		"--source-map-support: pm2's internals and services, no effect here: source_map_support, vizion",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("problems:\n%s", strings.Join(got, "\n"))

@@ -257,13 +257,16 @@ func (im *importer) rotation(modules []byte) jsonFields {
 	for _, f := range []struct{ from, to string }{{"max_size", "max_size"}, {"retain", "retain"}, {"compress", "compress"}, {"rotateInterval", "rotate_interval"}} {
 		value, given := settings[f.from]
 		text := fmt.Sprint(value)
+		if zone, _ := settings["TZ"].(string); zone != "" && f.from == "rotateInterval" && !textNode(text).isOff() {
+			text = "CRON_TZ=" + zone + " " + text
+		}
 		if f.from == "retain" {
 			if _, err := strconv.Atoi(text); err != nil {
 				text = "0" // "all"
 			}
 		}
 		d := &draft{app: defaults()}
-		err := byName()[f.to].assign(d, textNode(text), 1)
+		err := byName()[f.to].assign(d, textNode(text), room{cpus: 1})
 		switch {
 		case !given, value == nil:
 		case err != nil:
@@ -272,10 +275,8 @@ func (im *importer) rotation(modules []byte) jsonFields {
 			fs = append(fs, jsonField{f.to, typed(text)})
 		}
 	}
-	for _, name := range []string{"dateFormat", "TZ"} {
-		if v, given := settings[name]; given && v != "" && v != nil && v != "YYYY-MM-DD_HH-mm-ss" {
-			im.notef("pm2-logrotate: %s not carried over: %s", name, byName()[name].doc)
-		}
+	if v, given := settings["dateFormat"]; given && v != "" && v != nil && v != "YYYY-MM-DD_HH-mm-ss" {
+		im.notef("pm2-logrotate: dateFormat not carried over: %s", byName()["dateFormat"].doc)
 	}
 	return fs
 }

@@ -2,6 +2,7 @@ package ecosystem
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -25,7 +26,7 @@ func (im *importer) fields(a *pm2App) jsonFields {
 	if isCluster != (a.count > 1) {
 		add("exec_mode", strings.TrimSuffix(a.text("exec_mode"), "_mode"))
 	}
-	fs = append(fs, a.policy()...)
+	fs = append(fs, im.policy(a)...)
 	fs = append(fs, a.logs()...)
 	if env := im.declared(a); len(env) > 0 {
 		add("env", env)
@@ -72,8 +73,9 @@ func (a *pm2App) program(dir string) jsonFields {
 	return fs
 }
 
-// policy are the fields that mean the same in both, in the order they are written.
-func (a *pm2App) policy() jsonFields {
+// policy are the fields that mean the same in both, in the order they are written. What
+// can't be taken, such as a pattern in watch, is noted.
+func (im *importer) policy(a *pm2App) jsonFields {
 	var fs jsonFields
 	for _, name := range []string{
 		"uid", "gid", "port", "instance_var", "increment_var", "filter_env",
@@ -91,9 +93,22 @@ func (a *pm2App) policy() jsonFields {
 				value = showSize(bytes)
 			}
 		}
+		if err := taken(name, value); err != nil {
+			im.notef("%s: %s not carried over: %v", a.name, name, err)
+			continue
+		}
 		fs = append(fs, jsonField{name, value})
 	}
 	return fs
+}
+
+// taken says why a file with a field of that value could not be read.
+func taken(name string, value any) error {
+	root := (&reader{}).json([]byte(plainJSON(value)))
+	if root == nil {
+		return fmt.Errorf("it is no JSON")
+	}
+	return byName()[name].assign(&draft{app: defaults()}, root, room{cpus: 1, memory: 1 << 40})
 }
 
 // isDefault says whether a value asks for what happens anyway.

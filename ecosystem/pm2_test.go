@@ -73,6 +73,16 @@ func TestImportPM2Form(t *testing.T) {
 		{"services of pm2", "[" + app(`, "vizion": false, "pmx": true, "trace": true`) + "]", "", "vizion", "vizion, trace"},
 		{"a list as a variable", "[" + app(`, "env": {"A": [1], "a": "x"}`) + "," + app(`, "name": "b", "env": {"A": [1]}`) + "]", `"A": [1]`, "", ""},
 		{"a terminal's codes", "[" + app(`, "env": {"A\u001b[2J": "1"}`) + "]", `"A\u001b[2J"`, "", "A?[2J"},
+		{"of files", "[" + app(`, "watch": ["src"], "ignore_watch": ["*.tmp"], "watch_delay": 500, "cron_restart": "0 3 * * *", "wait_ready": true, "listen_timeout": 8000`) + "]",
+			`"cron_restart": "0 3 * * *",
+      "wait_ready": true,
+      "listen_timeout": 8000,
+      "watch": ["src"],
+      "ignore_watch": ["*.tmp"],
+      "watch_delay": 500`, "", ""},
+		{"a pattern to watch", "[" + app(`, "watch": ["src/*.js"]`) + "]", `"a.js"`, "watch", "a: watch not carried over: [0]: a pattern can't be watched"},
+		{"a regular expression", "[" + app(`, "watch": true, "watch_options": {"ignored": {}}`) + "]", `"watch": true`, "options", "a: watch_options not carried over: ignored: want a text or a list of texts"},
+		{"a wrong schedule", "[" + app(`, "cron_restart": "99 * * * *"`) + "]", "", "cron", "a: cron_restart not carried over: want a schedule"},
 		{"null", "[" + app(`, "env": null, "args": null, "watch": null, "max_restarts": null`) + "]", "", "null", ""},
 	}
 	for _, test := range tests {
@@ -105,9 +115,12 @@ func TestImportRotation(t *testing.T) {
 	for settings, want := range map[string]string{
 		`{"max_size": "50M", "retain": "all", "compress": true}`: "[{max_size 50M} {retain 0} {compress true}] []",
 		`{"max_size": "10M", "retain": 10, "compress": "false"}`: "[] []",
-		`{"max_size": "much"}`:                  `[] [pm2-logrotate: max_size not carried over: want bytes or a text like "200K", "300M", "1G", got "much"]`,
-		`{"rotateInterval": "0 0 * * *"}`:       "[{rotate_interval 0 0 * * *}] []",
-		`{"TZ": "UTC", "rotateModule": "true"}`: "[] [pm2-logrotate: TZ not carried over: schedules run in the daemon's local time]",
+		`{"max_size": "much"}`:                                   `[] [pm2-logrotate: max_size not carried over: want bytes or a text like "200K", "300M", "1G", got "much"]`,
+		`{"rotateInterval": "0 0 * * *"}`:                        "[{rotate_interval 0 0 * * *}] []",
+		`{"TZ": "UTC", "rotateModule": "true"}`:                  "[] []",
+		`{"TZ": "UTC", "rotateInterval": "0"}`:                   "[] []",
+		`{"rotateInterval": "0 0 * * *", "TZ": "Europe/Berlin"}`: "[{rotate_interval CRON_TZ=Europe/Berlin 0 0 * * *}] []",
+		`{"dateFormat": "YYYY"}`:                                 "[] [pm2-logrotate: dateFormat not carried over: the names of rotated files are fixed]",
 	} {
 		im := importer{}
 		if got := fmt.Sprint(im.rotation([]byte(`{"pm2-logrotate": `+settings+`}`)), im.notes); got != want {

@@ -12,6 +12,7 @@ type reader struct {
 	commandLine bool
 	dir         string // relative paths start here
 	world       *world
+	consul      Consul // what the file says at its top: the default of its apps
 	problems    Problems
 	unused      []*unused
 }
@@ -24,12 +25,13 @@ type unused struct {
 	more int // further apps that have it
 }
 
+// add adds a remark. It may have words of the file in it, which do nothing to a terminal.
 func (r *reader) add(s Severity, at place, path, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	if path != "" {
 		text = path + ": " + text
 	}
-	r.problems = append(r.problems, Problem{s, r.name, at.line, at.col, text})
+	r.problems = append(r.problems, Problem{s, r.name, at.line, at.col, printable(text)})
 }
 
 func (r *reader) errorf(at place, path, format string, args ...any) {
@@ -40,8 +42,8 @@ func (r *reader) warnf(at place, path, format string, args ...any) {
 	r.add(SeverityWarning, at, path, format, args...)
 }
 
-// done is everything that was found, in order: one warning for each field whose
-// feature is not there yet, a note for each whose choice is fixed, and one note for all that mean nothing here.
+// done is everything that was found, in order: a note for each field whose
+// choice is fixed, and one for all that mean nothing here.
 func (r *reader) done() Problems {
 	var first *unused
 	var names []string
@@ -53,14 +55,11 @@ func (r *reader) done() Problems {
 			names = append(names, u.field.name)
 			continue
 		}
-		severity, text := SeverityWarning, "not yet in this version, ignored"
-		if u.field.stage == stageFixed {
-			severity, text = SeverityNote, "no effect here: "+u.field.doc
-		}
+		text := "no effect here: " + u.field.doc
 		if u.more > 0 {
 			text += fmt.Sprintf(" (also in %d more)", u.more)
 		}
-		r.add(severity, u.place, u.label, "%s", text)
+		r.add(SeverityNote, u.place, u.label, "%s", text)
 	}
 	if first != nil {
 		r.add(SeverityNote, first.place, first.label, "pm2's internals and services, no effect here: %s", strings.Join(names, ", "))
@@ -140,9 +139,7 @@ func (r *reader) topLevel(root *node, path string) {
 			}
 		case path == "":
 		case m.name == "consul":
-			if !m.value.isOff() {
-				r.noteUnused(byName()["consul"], m.name, m.place)
-			}
+			r.topConsul(m)
 		case byName()[m.name] != nil:
 			r.errorf(m.place, m.name, "is a field of an app: move it into %s", path)
 		default:

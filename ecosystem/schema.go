@@ -26,8 +26,8 @@ func Schema() []byte {
 		object{"$ref": "#/$defs/app"},
 	}}
 	top := object{"$schema": object{"type": "string"}, "apps": list, "pm2": list,
-		"deploy": object{"description": "of pm2 deploy, not used"}, "static": object{"description": "not used: gopm serves no folders"},
-		"consul": object{"description": "not yet in this version"}}
+		"deploy": deploySchema(), "static": object{"description": "not used: gopm serves no folders"},
+		"consul": object{"$ref": "#/$defs/app/properties/consul", "description": "the default of all apps"}}
 	file := func(name string) object {
 		return object{"type": "object", "properties": top, "required": []string{name}, "patternProperties": object{"^x-": object{}}, "additionalProperties": false}
 	}
@@ -56,7 +56,7 @@ func scriptNeeded() []any {
 
 // appProperties are all fields by all of their names.
 func appProperties() object {
-	all := object{"$schema": object{"type": "string"}, "deploy": object{}, "static": object{}, "pm2": object{}}
+	all := object{"$schema": object{"type": "string"}, "deploy": deploySchema(), "static": object{}, "pm2": object{}}
 	for i := range table {
 		f := &table[i]
 		for _, name := range f.names() {
@@ -73,8 +73,6 @@ func appProperties() object {
 func (f *field) schema() object {
 	text := f.doc
 	switch f.stage {
-	case stageLater:
-		return object{"description": "not yet in this version: " + text}
 	case stageFixed, stageNode:
 		return object{"deprecated": true, "description": "no effect here: " + text}
 	}
@@ -100,38 +98,53 @@ func varsSchema(doc string) object {
 	return s
 }
 
+// wholeText is a whole number as a text.
+const wholeText = `\s*[+-]?[0-9]+(\.0*)?([eE][+-]?[0-9]+)?\s*`
+
+func scalarSchema() object { return object{"type": []string{"string", "number", "boolean"}} }
+
+func integer(least, most int) object {
+	return object{"type": "integer", "minimum": least, "maximum": most}
+}
+
+func pattern(p string) object { return object{"type": "string", "pattern": "^" + p + "$"} }
+
+func words(list ...any) object { return object{"enum": list} }
+
+func durationSchemas() []any {
+	return []any{object{"type": "number", "minimum": 0}, pattern(`\s*[0-9.]+\s*(ms|s|m|h|d)?\s*`)}
+}
+
 // schemas are the forms that a kind's values may have.
 func (k valueKind) schemas() []any {
-	scalar := object{"type": []string{"string", "number", "boolean"}}
-	number := func(least, most int) object { return object{"type": "integer", "minimum": least, "maximum": most} }
-	pattern := func(p string) object { return object{"type": "string", "pattern": "^" + p + "$"} }
-	words := func(list ...any) object { return object{"enum": list} }
-	const whole = `\s*[+-]?[0-9]+(\.0*)?([eE][+-]?[0-9]+)?\s*`
+	scalar := scalarSchema()
 	switch k {
 	case textValue, pathValue:
 		return []any{scalar}
 	case boolValue:
 		return []any{words(true, false, "true", "false")}
 	case countValue:
-		return []any{object{"type": "integer", "minimum": 0}, pattern(whole)}
+		return []any{object{"type": "integer", "minimum": 0}, pattern(wholeText)}
 	case durationValue:
-		return []any{object{"type": "number", "minimum": 0}, pattern(`\s*[0-9.]+\s*(ms|s|m|h|d)?\s*`)}
+		return durationSchemas()
 	case sizeValue:
 		return []any{object{"type": "number", "minimum": 0}, pattern(`\s*[0-9.]+\s*[kKmMgGtT]?[iI]?[bB]?\s*`)}
+	case shareValue:
+		return append(sizeValue.schemas(), pattern(`\s*[0-9.]+\s*%\s*`))
 	case wordsValue, textsValue:
 		return []any{scalar, object{"type": "array", "items": scalar}}
 	case codesValue:
-		return []any{number(0, 255), pattern("[0-9 ,]*"), object{"type": "array", "items": object{"anyOf": []any{number(0, 255), pattern(whole)}}}}
+		return []any{integer(0, 255), pattern("[0-9 ,]*"), object{"type": "array", "items": object{"anyOf": []any{integer(0, 255), pattern(wholeText)}}}}
 	case instancesValue:
-		return []any{object{"type": "integer", "maximum": maxInstances}, words("max"), pattern(whole)}
+		return []any{object{"type": "integer", "maximum": maxInstances}, words("max"), pattern(wholeText)}
 	case modeValue:
 		return []any{words("fork", "cluster", "fork_mode", "cluster_mode")}
 	case signalValue:
-		return []any{number(1, 64), pattern("[A-Za-z0-9]+")}
+		return []any{integer(1, 64), pattern("[A-Za-z0-9]+")}
 	case umaskValue:
 		return []any{pattern("(0o)?[0-7]+"), object{"type": "integer"}}
 	case portValue:
-		return []any{number(0, 65535), pattern(whole)}
+		return []any{integer(0, 65535), pattern(wholeText)}
 	case inheritValue:
 		return []any{words(true, false, "true", "false"), object{"type": "array", "items": scalar}}
 	case filterValue:
@@ -143,5 +156,5 @@ func (k valueKind) schemas() []any {
 	case scheduleValue:
 		return []any{object{"type": "string"}, words(0, false)}
 	}
-	return []any{object{}}
+	return k.clusterSchemas()
 }

@@ -18,8 +18,8 @@ import (
 func TestSchema(t *testing.T) {
 	t.Parallel()
 	s := newSchema(t)
-	good := []string{"cluster", "commands", "env-partly", "env-none", "everything", "later", "logs", "one-app", "package", "slides-one", "slides-two"}
-	bad := []string{"logs-wrong", "mistakes", "one-app-typo", "wrong-root", "empty-list"}
+	good := []string{"cluster", "commands", "consul", "env-partly", "env-none", "everything", "no-effect", "life", "order-env", "order-wrong", "logs", "one-app", "package", "sharing", "sharing-fork", "sharing-yaml", "slides-one", "slides-two"}
+	bad := []string{"consul-wrong", "life-wrong-yaml", "logs-wrong", "mistakes", "one-app-typo", "sharing-wrong", "wrong-root", "empty-list"}
 	for _, name := range append(good, bad...) {
 		text, err := os.ReadFile("testdata/" + name + ".txt")
 		must(t, err)
@@ -46,7 +46,8 @@ func TestSchema(t *testing.T) {
 	examples, err := filepath.Glob("../examples/*/*.json")
 	must(t, err)
 	for _, path := range examples {
-		if filepath.Base(path) == "package.json" || strings.Contains(path, "mistakes") {
+		others := []string{"package.json", "flows.json"} // npm's and Node-RED's
+		if slices.Contains(others, filepath.Base(path)) || strings.Contains(path, "mistakes") {
 			continue
 		}
 		data, err := os.ReadFile(path)
@@ -236,6 +237,11 @@ func (s schema) properties(rules, v map[string]any, path string) error {
 		}
 		if !known && rules["additionalProperties"] == false {
 			return fmt.Errorf("%s: no such property", at)
+		}
+		if others, restricted := rules["additionalProperties"].(map[string]any); !known && restricted {
+			if err := s.check(others, value, at); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

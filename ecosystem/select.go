@@ -28,6 +28,7 @@ func (f *File) Select(env string, only []string) ([]App, Problems, error) {
 	taken := map[string]bool{}
 	for _, d := range wanted {
 		a := r.selected(d, env)
+		a.DependsOn.Apps = f.needed(a, env)
 		if taken[a.Name] { // names are unique in the file, but append_env_to_name makes new ones
 			r.errorf(place{}, "", "--env %s: two apps get the name %q", env, a.Name)
 		}
@@ -93,5 +94,9 @@ func (r *reader) selected(d *draft, env string) App {
 		}
 	}
 	a.Env.Vars, a.Env.Filter = d.environment(env)
+	if d.said.usualReady { // PORT may be another, or be there at all
+		a.Ready.By = a.usualReady()
+	}
+	a.completeFleet()
 	return a
 }

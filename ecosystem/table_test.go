@@ -3,6 +3,7 @@ package ecosystem
 import (
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -20,6 +21,12 @@ func sample(f *field) (value, text string) {
 		return `"sub/.."`, "sub/.."
 	case "env_file":
 		return `"vars"`, "vars"
+	case "increment_var":
+		return `"METRICS"`, "METRICS"
+	case "port_step":
+		return `0`, "0"
+	case "watch_options":
+		return `{"usePolling": true}`, ""
 	}
 	switch f.kind {
 	case boolValue:
@@ -28,7 +35,7 @@ func sample(f *field) (value, text string) {
 		return `3`, "3"
 	case durationValue:
 		return `1500`, "1.5s"
-	case sizeValue:
+	case sizeValue, shareValue:
 		return `2097152`, "2M"
 	case codesValue:
 		return `[0, 2]`, "0,2"
@@ -52,6 +59,42 @@ func sample(f *field) (value, text string) {
 		return `"json"`, "json"
 	case scheduleValue:
 		return `"@daily"`, "@daily"
+	case portsValue:
+		return `[3001, 3000]`, "3000, 3001"
+	case balanceValue:
+		return `"source"`, "source"
+	case listenValue:
+		return `[{"address": 3000}]`, ":3000"
+	case reloadValue:
+		return `{"surge": 2}`, ""
+	case drainValue:
+		return `{"mode": "signal"}`, "signal"
+	case standbyValue:
+		return `{"promote": {"exec": "true"}}`, ""
+	case readyValue:
+		return `"message"`, "message"
+	case healthValue:
+		return `{"tcp": 3000}`, "3000"
+	case dependsValue:
+		return `["db"]`, "db"
+	case onExitValue:
+		return `"stop"`, "stop"
+	case commandValue:
+		return `{"exec": "true"}`, "true"
+	case jobValue:
+		return `{"at": "@daily"}`, "@daily"
+	case watchValue:
+		return `["app.js"]`, "app.js"
+	case consulValue:
+		return `true`, "true"
+	case singletonValue:
+		return `{"lock": "locks/cron"}`, "locks/cron"
+	case rlimitsValue:
+		return `{"core": 0}`, ""
+	case niceValue:
+		return `5`, "5"
+	case limitsValue:
+		return `{"pids": 100}`, ""
 	}
 	return `"x"`, "x"
 }
@@ -83,7 +126,7 @@ func TestTable(t *testing.T) {
 			want := p.field(f.name, value)
 			if f.stage == stageNow && reflect.DeepEqual(want, p.field("x-nothing", "1")) {
 				switch f.name {
-				case "cwd", "exec_mode", "append_env_to_name", "autostart", "autorestart", "treekill":
+				case "cwd", "exec_mode", "append_env_to_name", "autostart", "autorestart", "treekill", "port_step":
 					// the sample is the default, or does nothing by itself
 				default:
 					t.Errorf("%s: %s changes nothing", f.name, value)
@@ -139,21 +182,33 @@ func TestTypes(t *testing.T) {
 			t.Parallel()
 			p := newProject(t)
 			for _, wrong := range []string{`{"a": {"b": 1}}`, `[{}]`, `[[1]]`} {
-				if f.kind == varsValue && wrong[0] == '{' {
-					continue
+				if (f.kind == varsValue || f.kind == watchOptionsValue) && wrong[0] == '{' {
+					continue // other names are taken
 				}
 				fields := `"script": "app.js", `
 				if f.name == "script" {
 					fields = ""
 				}
 				_, err := p.read("e.json", `[{`+fields+`"`+f.name+`": `+wrong+`}]`)
-				mentions(t, err, "e.json:1:", "[0]."+f.name+": ")
+				mentions(t, err, "e.json:1:", "[0]."+f.name+wrongPart(f.kind, wrong)+": ")
 			}
 			if _, err := p.read("e.json", `[{"script": "app.js", "`+f.name+`": null}]`); f.name != "script" {
 				must(t, err)
 			}
 		})
 	}
+}
+
+// wrongPart is the part of a value of TestTypes that is complained about.
+func wrongPart(k valueKind, wrong string) string {
+	isGroup := slices.Contains([]valueKind{listenValue, reloadValue, drainValue, standbyValue, readyValue, healthValue, dependsValue, commandValue, jobValue, watchValue, consulValue, singletonValue, rlimitsValue, limitsValue}, k)
+	switch {
+	case isGroup && wrong[0] == '{':
+		return ".a"
+	case slices.Contains([]valueKind{listenValue, portsValue, dependsValue, watchValue}, k) && wrong[0] == '[':
+		return "[0]"
+	}
+	return ""
 }
 
 func TestFlags(t *testing.T) {

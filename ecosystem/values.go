@@ -128,6 +128,22 @@ func parseSize(v *node) (int64, error) {
 	return int64(f * float64(int64(1)<<shift)), nil
 }
 
+// parseShare takes a size, or a percentage of the memory that there is.
+func parseShare(v *node, memory int64) (int64, error) {
+	number, unit := splitUnit(v.text)
+	if unit != "%" || v.kind != kindText {
+		return parseSize(v)
+	}
+	percent, err := strconv.ParseFloat(number, 64)
+	switch {
+	case err != nil || percent <= 0 || percent > 100:
+		return 0, fmt.Errorf("want more than 0%% and at most 100%%, got %s", v.describe())
+	case memory <= 0:
+		return 0, fmt.Errorf(`how much memory there is can't be read: want bytes or a text like "300M", got %s`, v.describe())
+	}
+	return max(int64(percent/100*float64(memory)), 1), nil
+}
+
 // splitUnit parts "10 MB" into "10" and "MB". A number is digits and one point:
 // no sign, no exponent, no Inf.
 func splitUnit(s string) (number, unit string) {
@@ -264,13 +280,25 @@ func parseLogFile(v *node) (string, error) {
 
 // parseLogType takes raw and json; raw is what an app has that says nothing.
 func parseLogType(v *node) (string, error) {
-	switch {
-	case v.kind == kindText && v.text == "raw":
-		return "", nil
-	case v.kind == kindText && v.text == "json":
-		return "json", nil
+	return parseUnusual(v, "raw", "json")
+}
+
+// parseWord takes one of some words.
+func parseWord(v *node, words ...string) (string, error) {
+	if v.kind == kindText && slices.Contains(words, v.text) {
+		return v.text, nil
 	}
-	return "", fmt.Errorf(`want "raw" or "json", got %s`, v.describe())
+	last := len(words) - 1
+	return "", fmt.Errorf(`want "%s" or "%s", got %s`, strings.Join(words[:last], `", "`), words[last], v.describe())
+}
+
+// parseUnusual is parseWord for a field of which an app has nothing where it is usual.
+func parseUnusual(v *node, usual string, others ...string) (string, error) {
+	word, err := parseWord(v, append([]string{usual}, others...)...)
+	if word == usual {
+		word = ""
+	}
+	return word, err
 }
 
 // parseScheduleText takes the text of a schedule, and pm2's ways to say none.

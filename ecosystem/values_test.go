@@ -44,6 +44,22 @@ func TestSizes(t *testing.T) {
 	}
 }
 
+func TestSharesOfMemory(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]int64{
+		"50%": 512 << 20, "100%": 1 << 30, " 12.5 % ": 128 << 20, "300M": 300 << 20, "1024": 1024, "0": 0,
+		"0%": -1, "101%": -1, "%": -1, "-5%": -1, "1.2.3%": -1, "50%%": -1, "50 percent": -1,
+	} {
+		got, err := parseShare(textNode(text), 1<<30)
+		if bad := want < 0; bad != (err != nil) || !bad && got != want {
+			t.Errorf("%q = %v, %v, want %v", text, got, err, want)
+		}
+	}
+	if got, err := parseShare(textNode("50%"), 0); err == nil {
+		t.Errorf("half of what isn't known is %d", got)
+	}
+}
+
 func TestInstances(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]int{

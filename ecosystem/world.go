@@ -14,13 +14,20 @@ type Options struct {
 	Environ []string // the user's environment: PATH, HOME, variables for node
 	Dir     string   // the user's working directory, absolute
 	CPUs    int      // for instances: "max" and negatives
+	Memory  int64    // in bytes, for parts of it (max_memory_restart: "50%"); 0 = not known
+}
+
+// room is what values are parts of.
+type room struct {
+	cpus   int
+	memory int64
 }
 
 // world is Options made ready for use, and what was looked up in it before.
 type world struct {
 	environ  []string
 	dir      string
-	cpus     int
+	room     room
 	versions map[string]string // folder → version of the nearest package.json
 	seen     map[string]seen   // what was looked at: many apps run the same program
 }
@@ -33,7 +40,7 @@ type seen struct {
 }
 
 func newWorld(o Options) *world {
-	return &world{environ: o.Environ, dir: o.Dir, cpus: max(o.CPUs, 1), versions: map[string]string{}, seen: map[string]seen{}}
+	return &world{environ: o.Environ, dir: o.Dir, room: room{max(o.CPUs, 1), o.Memory}, versions: map[string]string{}, seen: map[string]seen{}}
 }
 
 // getenv is a variable of the user; as in a shell, the last one counts.
@@ -124,11 +131,23 @@ func (w *world) head(path string) []byte {
 	s := w.seen[path]
 	if !s.read {
 		s.read = true
-		if f, err := os.Open(path); err == nil {
-			s.head, _ = io.ReadAll(io.LimitReader(f, 512))
-			f.Close()
-		}
+		s.head = readHead(path)
 		w.seen[path] = s
 	}
 	return s.head
+}
+
+// readHead is the beginning of a file, nothing if it can't be read. A pipe or a device is
+// not touched: who opens one may wait for ever.
+func readHead(path string) []byte {
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	head, _ := io.ReadAll(io.LimitReader(f, 512))
+	return head
 }

@@ -52,13 +52,13 @@ func (p *Pump) packLeft(all []Adoption) {
 			if path == "" || !a.Target.Rotation.Compress {
 				continue
 			}
-			path = realPath(path)
+			path = whereIs(path)
 			dir := filepath.Dir(path)
 			if _, listed := folders[dir]; !listed {
 				folders[dir] = listFolder(dir)
 			}
 			if leftUnpacked(folders[dir], path) {
-				p.fam.packer.add(path)
+				p.fam.packer.add(p.fam.history(path), a.Target.Rotation)
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package logs
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -94,6 +95,49 @@ func TestAdoptWithoutFiles(t *testing.T) {
 	} {
 		if got := content(t, filepath.Join(dir, path)); got != want {
 			t.Errorf("%s has %q, want %q", path, got, want)
+		}
+	}
+}
+
+// TestAbsentFileKeepsItsWriter: while it is tried whether a file can be opened again, a
+// second stream of it still finds the pump that the first one has.
+func TestAbsentFileKeepsItsWriter(t *testing.T) {
+	t.Parallel()
+	blocked := filepath.Join(t.TempDir(), "blocked") // a file where the folder is to be
+	if err := os.WriteFile(blocked, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, _ := startPump(t)
+	path := filepath.Join(blocked, "both.log")
+	pipe, _ := logPipe(t)
+	s := adopt(t, p, Adoption{Target: Target{Path: path, Buffered: true}, Pipe: pipe})
+	home, id := s.backing().pump, absent(path, nil).id
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		home.do(context.Background(), func() {
+			for range 500 {
+				k := home.sinks[id]
+				k.retry = time.Time{}
+				if err := home.reopen(k); err == nil {
+					t.Error("it was opened")
+				}
+			}
+		})
+	}()
+	for waits := true; waits; {
+		select {
+		case <-done:
+			waits = false
+		default:
+		}
+		p.fam.mu.Lock()
+		owner := p.fam.owners[id]
+		p.fam.mu.Unlock()
+		if owner != home {
+			t.Error("for a moment it had no writer")
+			<-done
+			return
 		}
 	}
 }

@@ -74,7 +74,7 @@ func (c *clock) at(end int64) time.Time {
 
 // between is the time at part of whole.
 func between(begin, end time.Time, part, whole int64) time.Time {
-	if part >= whole || !begin.Before(end) {
+	if part = max(part, 0); part >= whole || !begin.Before(end) {
 		return end
 	}
 	return begin.Add(time.Duration(float64(end.Sub(begin)) * float64(part) / float64(whole)))

@@ -19,6 +19,7 @@ func (p *Pump) copyStep(s *Stream) (int, state) {
 	if err != nil || n <= 0 {
 		return 0, s.dry()
 	}
+	s.listened().tell(p.buf[held : held+n])
 	s.frame.held, s.frame.behind = nil, false
 	data := p.skipDropped(s, o, p.buf[:held+n])
 	if o.refused != nil {
@@ -115,5 +116,5 @@ func (p *Pump) refuse(s *Stream, o *outlet, data []byte, err error) {
 
 // waitsFor says whether a full sink may still keep its programs waiting.
 func (p *Pump) waitsFor(k *sink) bool {
-	return !k.queue && k.trouble.err == nil && (k.trouble.full.IsZero() || p.now().Sub(k.trouble.full) < fullGrace)
+	return !k.queue && k.trouble.err == nil && (k.trouble.full.IsZero() || k.patient() || p.now().Sub(k.trouble.full) < fullGrace)
 }

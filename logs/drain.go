@@ -70,7 +70,7 @@ func (p *Pump) empty(s *Stream) bool {
 	}
 	for i := range s.outs {
 		k := s.outs[i].sink
-		if k != nil && k.putRest() != nil && k.kind == kindSpecial && k.trouble.err == nil {
+		if k != nil && k.putRest() == unix.EAGAIN && k.kind == kindSpecial && k.trouble.err == nil {
 			return false
 		}
 	}
@@ -167,10 +167,19 @@ func (p *Pump) spliceStep(s *Stream) (int, state) {
 	if want == 0 {
 		return 0, st
 	}
-	if p.floods(s) {
+	k, ear := s.outs[0].sink, s.listened()
+	var next []byte
+	if ear != nil {
+		var err error
+		if next, err = p.peeker.peek(s.source(), p.buf); err != nil && err != unix.EAGAIN {
+			return p.copyStep(s)
+		}
+		if want = min(want, len(next)); want == 0 {
+			return 0, s.dry()
+		}
+	} else if p.floods(s) {
 		return p.floodStep(s, want)
 	}
-	k := s.outs[0].sink
 	var off *int64
 	if k.kind == kindFile {
 		off = &k.off
@@ -184,6 +193,8 @@ func (p *Pump) spliceStep(s *Stream) (int, state) {
 			k.share() // this file system or sandbox can't splice
 		}
 		return p.copyStep(s)
+	case ear != nil:
+		ear.tell(next[:n])
 	case n < want && !s.inflow.left:
 		return n, pipeEmpty // most likely; if not, arming tells at once
 	}

@@ -37,6 +37,7 @@ type inflow struct {
 	basin int       // the second pipe; -1: there was no flood lately
 	left  bool      // the basin has bytes that come before those in the pipe
 	used  time.Time // the basin, last
+	ear   *Ear      // nil: nobody listens
 }
 
 func newInflow(fd int) inflow { return inflow{size: pipeSize(fd), basin: -1} }

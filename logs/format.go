@@ -1,6 +1,8 @@
 package logs
 
 import (
+	"fmt"
+	"math"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -10,7 +12,9 @@ import (
 type Format struct {
 	Layout string // the time before a line, in the words of day.js: "YYYY-MM-DD HH:mm:ss.SSS Z"; "" = none
 	JSON   bool   // one object per line, with the keys of pm2 and, in a piece of a line, "partial":true
-	App    string // for JSON
+	Pairs  bool   // timestamp=… app=… id=… type=… message=…, as pm2-runtime --format
+	Prefix string // before each line
+	App    string // for JSON and pairs
 	ID     int
 	Err    bool // stderr
 }
@@ -20,23 +24,29 @@ type Format struct {
 type formatter struct {
 	layout layout
 	json   bool
-	fixed  []byte // JSON: what is the same in every line
+	fixed  []byte // what is the same in every line: a part of the stamp
+	pairs  bool
 	ms     int64  // the time of stamp
 	stamp  []byte // before the text, or, in JSON, behind it
 }
 
 // newFormatter is nil when lines are written as they are.
 func newFormatter(f Format) *formatter {
-	if f.Layout == "" && !f.JSON {
+	if f.Layout == "" && !f.JSON && !f.Pairs && f.Prefix == "" {
 		return nil
 	}
-	w := &formatter{layout: parseLayout(f.Layout), json: f.JSON, ms: -1}
-	if !f.JSON {
-		return w
-	}
+	w := &formatter{layout: parseLayout(f.Layout), json: f.JSON, pairs: f.Pairs, ms: math.MinInt64}
 	kind := "out"
 	if f.Err {
 		kind = "err"
+	}
+	switch {
+	case f.Pairs:
+		w.fixed = fmt.Appendf(nil, "app=%s id=%d type=%s message=", f.App, f.ID, kind)
+		return w
+	case !f.JSON:
+		w.fixed = []byte(f.Prefix)
+		return w
 	}
 	w.fixed = append(w.fixed, `","type":"`+kind+`","process_id":`+strconv.Itoa(f.ID)+`,"app_name":"`...)
 	w.fixed = append(appendJSON(w.fixed, []byte(f.App)), '"')
@@ -67,8 +77,21 @@ func (w *formatter) line(dst, text []byte, t time.Time, partial bool) []byte {
 // renew makes the stamp of a time.
 func (w *formatter) renew(t time.Time) {
 	w.stamp = w.stamp[:0]
-	if !w.json {
-		w.stamp = append(w.layout.append(w.stamp, t), ": "...)
+	switch {
+	case w.pairs:
+		w.stamp = append(w.stamp, "timestamp="...)
+		if len(w.layout) > 0 {
+			w.stamp = w.layout.append(w.stamp, t)
+		} else {
+			w.stamp = t.UTC().AppendFormat(w.stamp, "2006-01-02T15:04:05.000Z")
+		}
+		w.stamp = append(append(w.stamp, ' '), w.fixed...)
+		return
+	case !w.json:
+		w.stamp = append(w.stamp, w.fixed...)
+		if len(w.layout) > 0 {
+			w.stamp = append(w.layout.append(w.stamp, t), ": "...)
+		}
 		return
 	}
 	w.stamp = append(w.stamp, `","timestamp":"`...)

@@ -95,7 +95,8 @@ func TestFormats(t *testing.T) {
 
 // framed is what a framer makes of data that comes in pieces.
 func framed(f *framer, pieces ...[]byte) string {
-	var out, held []byte
+	var out lines
+	var held []byte
 	for _, piece := range pieces {
 		held = append(held, piece...)
 		for {
@@ -109,7 +110,7 @@ func framed(f *framer, pieces ...[]byte) string {
 	if len(held) > 0 {
 		out = f.end(out, held, time.Unix(0, 0))
 	}
-	return string(out)
+	return string(out.file)
 }
 
 func TestFramer(t *testing.T) {
@@ -141,7 +142,7 @@ func TestFramer(t *testing.T) {
 func TestNewlineAfterAnEndedLine(t *testing.T) {
 	t.Parallel()
 	var f framer
-	got := string(f.end(nil, []byte("name? "), time.Time{})) + framed(&f, []byte("\n\njoe\n"))
+	got := string(f.end(lines{}, []byte("name? "), time.Time{}).file) + framed(&f, []byte("\n\njoe\n"))
 	if got != "name? \n\njoe\n" {
 		t.Errorf("%q", got)
 	}

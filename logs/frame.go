@@ -18,17 +18,26 @@ const (
 // framer cuts what a stream writes into lines, for files where lines have to be
 // whole: with a format, a second file, or several writers.
 type framer struct {
-	format *formatter // nil: as they are
-	held   []byte     // read and not yet written: the beginning of a line, or more when a FIFO or terminal is full
-	since  time.Time  // when its first byte was read
-	cut    bool       // the last line was ended by us: a newline that comes alone is its end
-	behind bool       // held has more than the beginning of a line
-	listed bool       // in the queue of those that hold something
+	format  *formatter // nil: as they are
+	console *formatter // the console's
+	twice   bool       // there is a console
+	held    []byte     // read and not yet written: the beginning of a line, or more when a FIFO or terminal is full
+	since   time.Time  // when its first byte was read
+	cut     bool       // the last line was ended by us: a newline that comes alone is its end
+	behind  bool       // held has more than the beginning of a line
+	listed  bool       // in the queue of those that hold something
 }
+
+// lines are the same ones, as they are to be written.
+type lines struct {
+	file, console []byte // the latter only if there is one
+}
+
+func (l lines) empty() lines { return lines{l.file[:0], l.console[:0]} }
 
 // next appends the first line of data to dst as it is to be written; used 0: its
 // end isn't there yet. A line over 64 KiB comes in pieces, never cut within a character.
-func (f *framer) next(dst, data []byte, began time.Time) (out []byte, used int) {
+func (f *framer) next(dst lines, data []byte, began time.Time) (out lines, used int) {
 	text, used := cutLine(data, false)
 	if used == 0 {
 		return dst, 0
@@ -38,14 +47,21 @@ func (f *framer) next(dst, data []byte, began time.Time) (out []byte, used int) 
 		f.cut = false
 		return dst, used
 	}
-	f.cut = !whole
-	return f.format.line(dst, text, began, !whole), used
+	return f.formatted(dst, text, began, !whole), used
 }
 
 // end appends what is there of a line, as a line of its own.
-func (f *framer) end(dst, text []byte, began time.Time) []byte {
-	f.cut = true
-	return f.format.line(dst, text, began, true)
+func (f *framer) end(dst lines, text []byte, began time.Time) lines {
+	return f.formatted(dst, text, began, true)
+}
+
+func (f *framer) formatted(dst lines, text []byte, began time.Time, cut bool) lines {
+	f.cut = cut
+	dst.file = f.format.line(dst.file, text, began, cut)
+	if f.twice {
+		dst.console = f.console.line(dst.console, text, began, cut)
+	}
+	return dst
 }
 
 // hold keeps what is left. began is when its first byte was read.
@@ -89,6 +105,7 @@ func (p *Pump) frameStep(s *Stream) (int, state) {
 	if n = max(n, 0); n == 0 && !f.behind {
 		return 0, s.dry()
 	}
+	s.listened().tell(p.buf[held : held+n])
 	switch blocked := p.frame(s, p.buf[:held+n], held); {
 	case blocked:
 		return n, sinkFull
@@ -103,7 +120,7 @@ func (p *Pump) frameStep(s *Stream) (int, state) {
 // is full.
 func (p *Pump) frame(s *Stream, data []byte, old int) (blocked bool) {
 	f, now, began := &s.frame, p.now(), s.frame.since
-	out, done, made := p.out[:0], 0, 0
+	out, done, made := p.out.empty(), 0, 0
 	for !blocked {
 		if done >= old {
 			began = now
@@ -111,10 +128,10 @@ func (p *Pump) frame(s *Stream, data []byte, old int) (blocked bool) {
 		more, used := f.next(out, data[done:], began)
 		out = more
 		done += used
-		if used == 0 || len(out) >= pipeChunk {
-			made += len(out)
+		if used == 0 || max(len(out.file), len(out.console)) >= pipeChunk {
+			made += len(out.file)
 			blocked = p.send(s, out)
-			out = out[:0]
+			out = out.empty()
 		}
 		if used == 0 {
 			break
@@ -141,35 +158,38 @@ func (p *Pump) endLine(s *Stream, whole bool) {
 	if n == 0 {
 		return
 	}
-	out := f.end(p.out[:0], f.held[:n], f.since)
-	s.inflow.taken += int64(len(out) - n)
+	out := f.end(p.out.empty(), f.held[:n], f.since)
+	s.inflow.taken += int64(len(out.file) - n)
 	f.hold(append([]byte(nil), f.held[n:]...), p.now())
 	p.send(s, out)
 	p.keepOut(out)
 }
 
 // keepOut keeps the memory for the next lines, unless it is unusually much.
-func (p *Pump) keepOut(out []byte) {
-	p.out = out[:0]
-	if cap(out) > keepScratch {
-		p.out = nil
+func (p *Pump) keepOut(out lines) {
+	p.out = out.empty()
+	if cap(out.file) > keepScratch || cap(out.console) > keepScratch {
+		p.out = lines{}
 	}
 }
 
 // send writes lines to a stream's files, or drops them where they are refused.
-func (p *Pump) send(s *Stream, lines []byte) (blocked bool) {
-	if len(lines) == 0 {
+func (p *Pump) send(s *Stream, out lines) (blocked bool) {
+	if len(out.file) == 0 {
 		return false
 	}
 	for i := range s.outs {
-		o := &s.outs[i]
+		o, data := &s.outs[i], out.file
 		if o.sink == nil {
 			continue
 		}
+		if i == 2 {
+			data = out.console
+		}
 		if o.refused != nil {
-			p.refuse(s, o, lines, o.refused)
+			p.refuse(s, o, data, o.refused)
 		} else {
-			p.deliver(s, o, lines)
+			p.deliver(s, o, data)
 		}
 		blocked = blocked || p.mustWait(o.sink)
 	}
@@ -233,8 +253,9 @@ func (p *Pump) ageOne(s *Stream, now time.Time) (due time.Time) {
 		p.settle(s, true)
 	case s.lacks():
 		s.unsettle(now)
-		p.gate(s, &s.outs[0])
-		p.gate(s, &s.outs[1])
+		for i := range s.outs {
+			p.gate(s, &s.outs[i])
+		}
 		p.settle(s, false)
 	}
 	switch {

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// rotatedStamp is lumberjack's, between a log's name and its extension.
+	// rotatedStamp is between a log's name and its extension, as the library lumberjack has it.
 	rotatedStamp = "2006-01-02T15-04-05.000"
 	// packedExt is what a compressed file's name has more.
 	packedExt = ".gz"
@@ -31,8 +31,12 @@ func stampOf(name, prefix, ext string) (time.Time, bool) {
 		!strings.HasPrefix(name, prefix) || !strings.HasSuffix(name, ext) {
 		return time.Time{}, false
 	}
-	t, err := time.Parse(rotatedStamp, name[len(prefix):len(name)-len(ext)])
-	return t, err == nil
+	text := name[len(prefix) : len(name)-len(ext)]
+	t, err := time.Parse(rotatedStamp, text)
+	if err != nil || t.Format(rotatedStamp) != text { // package time takes a comma for the point: it is another's file
+		return time.Time{}, false
+	}
+	return t, true
 }
 
 // rotatedNames picks the rotated files of a log, oldest first, from a sorted folder

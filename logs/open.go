@@ -20,6 +20,7 @@ const (
 	kindNull                // /dev/null: spliced away
 	kindSpecial             // tty, FIFO, socket: written, may be full
 	kindAbsent              // can't be opened: refuses; see absent
+	kindNone                // there is no such file
 )
 
 // fileID tells whether two names are one file.
@@ -37,10 +38,13 @@ type opened struct {
 	written  time.Time // last; when it is new, that is now
 	readable bool
 	append   bool // can only be appended to
+	shared   bool // a duplicate of somebody else's description: no flags of it are ours to set
 	why      error
 }
 
 // openTarget opens what a stream writes to and creates it, and its folder, if missing.
+// It follows the log's own symbolic link. In a folder that others can write to it is
+// refused: whoever may write there could point us at any file.
 func openTarget(t Target) (opened, error) {
 	path := t.Path
 	if path == "" {
@@ -49,110 +53,120 @@ func openTarget(t Target) (opened, error) {
 	if !filepath.IsAbs(path) {
 		return opened{}, fmt.Errorf("cannot open log %s: the path is not absolute", path)
 	}
-	path, err := resolve(filepath.Clean(path))
-	if err != nil {
-		return opened{}, err
-	}
-	o, err := openFile(path, t)
-	if errors.Is(err, fs.ErrNotExist) { // its folder is missing
-		if err := makeFolder(filepath.Dir(path)); err != nil {
-			return opened{}, err
+	path = filepath.Clean(path)
+	for range 8 {
+		o, next, err := openNamed(path, t)
+		if err != nil {
+			return opened{}, fmt.Errorf("cannot open log %s: %w", path, err)
 		}
-		o, err = openFile(path, t)
+		if next == "" {
+			return o, nil
+		}
+		path = next
 	}
-	if err != nil {
-		return opened{}, fmt.Errorf("cannot open log %s: %w", path, err)
-	}
-	return o, nil
+	return opened{}, fmt.Errorf("cannot open log %s: too many links", path)
 }
 
-// resolve follows the log's own symbolic link. In a folder that others can write
-// to it is refused: whoever may write there could point us at any file.
-func resolve(path string) (string, error) {
-	for range 8 {
-		if isDescriptor(path) {
-			return path, nil
-		}
-		to, err := os.Readlink(path)
-		if err != nil {
-			return path, nil // no link, or nothing there yet
-		}
-		if !trusted(filepath.Dir(path)) {
-			return "", fmt.Errorf("cannot open log %s: it is a link to %s in a folder that others can write to; name that file as the log", path, to)
+// openNamed opens a file, or says where its link leads.
+func openNamed(path string, t Target) (o opened, next string, err error) {
+	if isDescriptor(path) {
+		o, err = openDescriptor(path)
+		return o, "", err
+	}
+	f, err := openFolder(filepath.Dir(path), true)
+	if err != nil {
+		return o, "", err
+	}
+	defer f.close()
+	name := filepath.Base(path)
+	if to, err := f.readlink(name); err == nil {
+		if !trustedFolder(f.fd) {
+			return o, "", fmt.Errorf("it is a link to %s in a folder that others can write to; name that file as the log", to)
 		}
 		if !filepath.IsAbs(to) {
 			to = filepath.Join(filepath.Dir(path), to)
 		}
-		path = filepath.Clean(to)
+		return o, filepath.Clean(to), nil
 	}
-	return "", fmt.Errorf("cannot open log %s: too many links", path)
+	o, err = f.openLog(name, t)
+	if err == nil {
+		o, err = o.examine(path)
+	}
+	return o, "", err
 }
 
 // isDescriptor: such a link (/dev/stdout leads to one) isn't a name but an open file.
 func isDescriptor(path string) bool { return strings.HasPrefix(path, "/proc/") }
 
-// trusted: nobody but root and us can put something into that folder.
-func trusted(dir string) bool {
-	var st unix.Stat_t
-	if err := unix.Stat(dir, &st); err != nil {
-		return false
+// logFlags: O_NONBLOCK, so that a FIFO never stops the pump; O_RDWR, because a FIFO
+// without a reader can't be opened otherwise, and to see whether a file ends within a line.
+const logFlags = unix.O_RDWR | unix.O_NONBLOCK | unix.O_NOCTTY
+
+// openLog opens or creates a file.
+func (f folder) openLog(name string, t Target) (o opened, err error) {
+	o.readable = true
+	o.fd, err = f.create(name, logFlags, owner{t.UID, t.GID, 0o600})
+	if !errors.Is(err, fs.ErrExist) {
+		return o, err
 	}
-	return (st.Uid == 0 || int(st.Uid) == os.Geteuid()) && st.Mode&0o022 == 0
+	o, err = openExisting(func(flags int) (int, error) { return f.open(name, flags) })
+	if err != nil {
+		return o, err
+	}
+	if err := f.check(o.fd, t.UID); err != nil {
+		unix.Close(o.fd)
+		return o, err
+	}
+	return o, nil
 }
 
-// makeFolder creates a missing folder 0700, whatever the umask.
-func makeFolder(dir string) error {
-	if _, err := os.Stat(dir); err == nil {
-		return nil
+// openDescriptor is for what path, below /proc, names; of this process that is a number.
+func openDescriptor(path string) (opened, error) {
+	var n int
+	if _, err := fmt.Sscanf(path, "/proc/self/fd/%d", &n); err == nil {
+		return openOwn(n, path)
 	}
-	if err := makeFolder(filepath.Dir(dir)); err != nil {
-		return err
-	}
-	err := os.Mkdir(dir, 0o700)
-	if errors.Is(err, fs.ErrExist) {
-		return nil // somebody else was quicker
-	}
-	if err == nil {
-		err = os.Chmod(dir, 0o700)
-	}
+	o, err := openExisting(func(flags int) (int, error) { return openAt(path, flags) })
 	if err != nil {
-		return fmt.Errorf("cannot create log folder %s: %w", dir, err)
-	}
-	return nil
-}
-
-// openFile opens or creates path. O_NONBLOCK, so that a FIFO never stops the
-// pump; O_RDWR, because a FIFO without a reader can't be opened otherwise, and to
-// see whether a file ends within a line.
-func openFile(path string, t Target) (opened, error) {
-	flags := unix.O_RDWR | unix.O_NONBLOCK | unix.O_NOCTTY
-	if !isDescriptor(path) {
-		flags |= unix.O_NOFOLLOW
-	}
-	o := opened{readable: true}
-	var err error
-	o.fd, err = createLog(path, flags, owner{t.UID, t.GID, 0o600})
-	if errors.Is(err, fs.ErrExist) {
-		o, err = openExisting(path, flags)
-	}
-	if err != nil {
-		return opened{}, err
+		return o, err
 	}
 	return o.examine(path)
 }
 
-func openExisting(path string, flags int) (o opened, err error) {
+func openExisting(open func(flags int) (int, error)) (o opened, err error) {
 	o.readable = true
-	o.fd, err = openAt(path, flags)
+	o.fd, err = open(logFlags)
 	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) { // write-only, or append-only by attribute
 		o.readable, o.append = false, true
-		o.fd, err = openAt(path, flags&^unix.O_RDWR|unix.O_WRONLY|unix.O_APPEND)
-	}
-	if errors.Is(err, unix.ENXIO) && isDescriptor(path) { // a socket can't be opened by name
-		o.readable = false
-		o.fd, err = dupDescriptor(path)
+		o.fd, err = open(logFlags&^unix.O_RDWR | unix.O_WRONLY | unix.O_APPEND)
 	}
 	return o, err
+}
+
+// openOwn is for /dev/stdout and /dev/stderr. A FIFO or terminal is opened anew, which
+// makes O_NONBLOCK ours to set, and only for writing, so that we see its last reader go.
+// What can't be (a socket, or the FIFO of another user, as in a container with a user of
+// its own) is shared, and so is a file: who started us may be writing more, at the same
+// offset.
+func openOwn(n int, path string) (o opened, err error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(n, &st); err != nil {
+		return o, err
+	}
+	if mode := st.Mode & unix.S_IFMT; mode == unix.S_IFIFO || mode == unix.S_IFCHR {
+		if o.fd, err = openAt(path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_NOCTTY); err == nil {
+			return o.examine(path)
+		}
+	}
+	o.shared = true
+	if o.fd, err = unix.FcntlInt(uintptr(n), unix.F_DUPFD_CLOEXEC, 3); err != nil {
+		return o, err
+	}
+	return o.examine(path)
+}
+
+func openAt(path string, flags int) (int, error) {
+	return retryInt(func() (int, error) { return unix.Open(path, flags|unix.O_CLOEXEC, 0) })
 }
 
 // owner is whose a new file is, and its mode.
@@ -170,38 +184,25 @@ func ownerOf(st *unix.Stat_t) owner {
 	return o
 }
 
-// createLog makes a new file and nothing else: never through a link, never over
-// something that is there.
-func createLog(path string, flags int, o owner) (int, error) {
-	fd, err := retryInt(func() (int, error) {
-		return unix.Open(path, flags|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, o.mode)
-	})
-	if err != nil {
-		return -1, err
+// whereIs is the path of a log whose name may be a link of root's or ours.
+func whereIs(path string) string {
+	for range 8 {
+		f, err := openFolder(filepath.Dir(path), false)
+		if err != nil {
+			return path
+		}
+		to, err := f.readlink(filepath.Base(path))
+		trusts := trustedFolder(f.fd)
+		f.close()
+		if err != nil || !trusts {
+			return path
+		}
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(filepath.Dir(path), to)
+		}
+		path = filepath.Clean(to)
 	}
-	err = unix.Fchmod(fd, o.mode) // the umask may have taken too much
-	if err == nil && (o.uid >= 0 || o.gid >= 0) {
-		err = unix.Fchown(fd, o.uid, o.gid)
-	}
-	if err != nil {
-		unix.Close(fd)
-		unix.Unlink(path)
-		return -1, fmt.Errorf("cannot set owner and mode: %w", err)
-	}
-	return fd, nil
-}
-
-func openAt(path string, flags int) (int, error) {
-	return retryInt(func() (int, error) { return unix.Open(path, flags|unix.O_CLOEXEC, 0) })
-}
-
-// dupDescriptor is for /dev/stdout and /dev/stderr when they are sockets.
-func dupDescriptor(path string) (int, error) {
-	var n int
-	if _, err := fmt.Sscanf(path, "/proc/self/fd/%d", &n); err != nil {
-		return -1, unix.ENXIO
-	}
-	return unix.FcntlInt(uintptr(n), unix.F_DUPFD_CLOEXEC, 3)
+	return path
 }
 
 // examine finds out what was opened.
@@ -217,7 +218,9 @@ func (o opened) examine(path string) (opened, error) {
 		o.path = path
 		if isDescriptor(path) { // somebody else's file that is open as our stdout
 			o.path, o.append = "", true
-			unix.FcntlInt(uintptr(o.fd), unix.F_SETFL, unix.O_APPEND)
+			if !o.shared {
+				unix.FcntlInt(uintptr(o.fd), unix.F_SETFL, unix.O_APPEND)
+			}
 		}
 	case unix.S_IFCHR:
 		o.kind = kindSpecial

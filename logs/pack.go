@@ -23,27 +23,38 @@ const packingExt = packedExt + ".tmp"
 // errStopped: the pump is being closed.
 var errStopped = errors.New("compressing was interrupted")
 
-// packer compresses rotated files, one at a time. Its goroutine is there while
+// packer compresses rotated files, one at a time, and removes those that are too many. Its goroutine is there while
 // there is something to do.
 type packer struct {
 	log  func(format string, args ...any)
 	stop atomic.Bool
 	said time.Time // when log was last told of a failure; the goroutine's
 
-	mu      sync.Mutex    // guards what follows
-	logs    []string      // whose rotated files are to be compressed
+	mu      sync.Mutex // guards what follows
+	jobs    []packing
 	working chan struct{} // closed when the goroutine has ended; nil: there is none
 }
 
-// add has the rotated files of a log compressed. All of them, because an earlier
-// attempt may have been interrupted.
-func (k *packer) add(path string) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.stop.Load() || slices.Contains(k.logs, path) {
+// packing is a log whose rotated files are to be compressed, or only counted.
+type packing struct {
+	log      *history
+	retain   int
+	compress bool
+}
+
+// add has the rotated files of a log compressed, and the oldest removed. All of them,
+// because an earlier attempt may have been interrupted.
+func (k *packer) add(log *history, r Rotation) {
+	if r.Retain <= 0 && !r.Compress {
 		return
 	}
-	k.logs = append(k.logs, path)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	job := packing{log, r.Retain, r.Compress}
+	if k.stop.Load() || slices.Contains(k.jobs, job) {
+		return
+	}
+	k.jobs = append(k.jobs, job)
 	if k.working == nil {
 		k.working = make(chan struct{})
 		go k.run(k.working) // ends when there is nothing to do, or by close, which waits for it
@@ -55,15 +66,19 @@ func (k *packer) run(ended chan struct{}) {
 	z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is one there is
 	for {
 		k.mu.Lock()
-		if len(k.logs) == 0 || k.stop.Load() {
+		if len(k.jobs) == 0 || k.stop.Load() {
 			k.working = nil
 			k.mu.Unlock()
 			return
 		}
-		path := k.logs[0]
-		k.logs = k.logs[1:]
+		job := k.jobs[0]
+		k.jobs = k.jobs[1:]
 		k.mu.Unlock()
-		k.packAll(path, z)
+		if job.compress {
+			job.log.prune(job.retain) // what is too old isn't compressed before that
+			k.packAll(job.log.path, z)
+		}
+		job.log.prune(job.retain)
 	}
 }
 
@@ -82,21 +97,24 @@ func (k *packer) close() <-chan struct{} {
 
 // packAll compresses the rotated files of a log, the oldest first.
 func (k *packer) packAll(path string, z *gzip.Writer) {
-	dir := filepath.Dir(path)
+	f, err := openFolder(filepath.Dir(path), false)
+	if err != nil {
+		return // the folder is gone, and what was in it
+	}
+	defer f.close()
 	prefix, ext := splitName(path)
-	names := listFolder(dir)
+	names := f.list()
 	for _, name := range names {
 		whole, left := strings.CutSuffix(name, packingExt)
 		if _, ours := stampOf(whole, prefix, ext); left && ours {
-			os.Remove(filepath.Join(dir, name)) // of an interrupted attempt
+			_ = f.remove(name) // of an interrupted attempt
 		}
 	}
 	for _, name := range names {
 		if _, ours := stampOf(name, prefix, ext); !ours || packedName(name, path) {
 			continue
 		}
-		full := filepath.Join(dir, name)
-		err := k.pack(full, z)
+		err := k.pack(f, name, z)
 		switch {
 		case err == errStopped:
 			return
@@ -104,7 +122,7 @@ func (k *packer) packAll(path string, z *gzip.Writer) {
 		default:
 			if now := time.Now(); now.Sub(k.said) >= repeatAfter {
 				k.said = now
-				k.log("cannot compress log %s: %v; it stays as it is until the next rotation", full, err)
+				k.log("cannot compress log %s: %v; it stays as it is until the next rotation", filepath.Join(f.dir, name), err)
 			}
 			return
 		}
@@ -113,12 +131,12 @@ func (k *packer) packAll(path string, z *gzip.Writer) {
 
 // pack replaces a file by its compressed copy, which has its time, owner and mode.
 // At every moment one of the two is whole and has its final name.
-func (k *packer) pack(name string, z *gzip.Writer) error {
-	fd, err := openAt(name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY)
+func (k *packer) pack(f folder, name string, z *gzip.Writer) error {
+	fd, err := f.open(name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
 	if err != nil {
 		return err
 	}
-	from := os.NewFile(uintptr(fd), name)
+	from := os.NewFile(uintptr(fd), filepath.Join(f.dir, name))
 	defer from.Close()
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
@@ -128,10 +146,10 @@ func (k *packer) pack(name string, z *gzip.Writer) error {
 		return errors.New("it isn't a file")
 	}
 	temp := name + packingExt
-	if fd, err = createLog(temp, unix.O_WRONLY|unix.O_NOFOLLOW, ownerOf(&st)); err != nil {
+	if fd, err = f.create(temp, unix.O_WRONLY, ownerOf(&st)); err != nil {
 		return err
 	}
-	to := os.NewFile(uintptr(fd), temp)
+	to := os.NewFile(uintptr(fd), filepath.Join(f.dir, temp))
 	z.Reset(to)
 	err = k.copy(z, from)
 	if err == nil {
@@ -139,14 +157,14 @@ func (k *packer) pack(name string, z *gzip.Writer) error {
 	}
 	to.Close()
 	if err == nil {
-		err = os.Rename(temp, name+packedExt)
+		err = f.rename(temp, name+packedExt)
 	}
 	if err != nil {
-		os.Remove(temp)
+		_ = f.remove(temp)
 		return err
 	}
-	if err = os.Remove(name); errors.Is(err, fs.ErrNotExist) { // it was too old meanwhile, and so is its copy
-		os.Remove(name + packedExt)
+	if err = f.remove(name); errors.Is(err, fs.ErrNotExist) { // it was too old meanwhile, and so is its copy
+		_ = f.remove(name + packedExt)
 	}
 	return err
 }

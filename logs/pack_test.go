@@ -82,6 +82,36 @@ func TestCompress(t *testing.T) {
 	}
 }
 
+// idle says that everything is compressed.
+func (k *packer) idle() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.working != nil {
+		return fmt.Errorf("at work")
+	}
+	return nil
+}
+
+// TestRetentionMeetsCompression: a file that was too old, and could not be removed because
+// it had just got the name of its copy, doesn't stay until the next rotation.
+func TestRetentionMeetsCompression(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for day := 1; day <= 7; day++ {
+		put(t, fmt.Sprintf("%s/a-2026-01-0%dT00-00-00.000.log", dir, day), "text\n")
+	}
+	k := &packer{log: t.Logf}
+	k.add(&history{path: filepath.Join(dir, "a.log")}, Rotation{Retain: 3, Compress: true})
+	eventually(t, k.idle)
+	eventually(t, func() error {
+		if names := listFolder(dir); len(names) != 3 || names[0] != "a-2026-01-05T00-00-00.000.log.gz" {
+			return fmt.Errorf("files %q", names)
+		}
+		return nil
+	})
+	<-k.close()
+}
+
 // TestCompressAfterAnInterruption: what was left is cleared away, and all that is plain compressed.
 func TestCompressAfterAnInterruption(t *testing.T) {
 	t.Parallel()
@@ -104,15 +134,8 @@ func TestCompressAfterAnInterruption(t *testing.T) {
 	os.Symlink(secret, filepath.Join(dir, "a-2026-01-03T00-00-00.000.log"))
 	log := &pumpLog{}
 	k := &packer{log: log.printf}
-	k.add(path)
-	eventually(t, func() error {
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		if k.working != nil {
-			return fmt.Errorf("at work")
-		}
-		return nil
-	})
+	k.add(&history{path: path}, Rotation{Compress: true})
+	eventually(t, k.idle)
 	<-k.close()
 	for name, want := range map[string]string{whole: "whole\n", both: "both\n"} {
 		if got := unpacked(t, name+packedExt); got != want {
@@ -140,14 +163,15 @@ func TestCompressIsInterrupted(t *testing.T) {
 		t.Fatal(err)
 	}
 	k := &packer{log: t.Logf}
+	opened := open(t, dir)
 	k.stop.Store(true)
-	if err := k.pack(name, gzip.NewWriter(nil)); err != errStopped {
+	if err := k.pack(opened, filepath.Base(name), gzip.NewWriter(nil)); err != errStopped {
 		t.Errorf("%v", err)
 	}
 	if names := listFolder(dir); len(names) != 1 {
 		t.Errorf("files %q", names)
 	}
-	k.add(filepath.Join(dir, "a.log"))
+	k.add(&history{path: filepath.Join(dir, "a.log")}, Rotation{Compress: true})
 	<-k.close()
 	if names := listFolder(dir); len(names) != 1 {
 		t.Errorf("files %q", names)
@@ -163,14 +187,26 @@ func TestCompressedWhileRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	k := &packer{log: t.Logf}
-	if err := k.pack(name, gzip.NewWriter(nil)); err == nil {
+	opened := open(t, dir)
+	if err := k.pack(opened, filepath.Base(name), gzip.NewWriter(nil)); err == nil {
 		t.Error("a FIFO was compressed")
 	}
 	os.Remove(name)
-	if err := k.pack(name, gzip.NewWriter(nil)); err == nil {
+	if err := k.pack(opened, filepath.Base(name), gzip.NewWriter(nil)); err == nil {
 		t.Error("nothing was compressed")
 	}
 	if names := listFolder(dir); len(names) != 0 {
 		t.Errorf("files %q", names)
 	}
+}
+
+// open opens a folder for the time of the test.
+func open(t *testing.T, dir string) folder {
+	t.Helper()
+	f, err := openFolder(dir, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(f.close)
+	return f
 }

@@ -7,8 +7,8 @@
 //
 // Goroutines, ended and waited for by Close, though not for ever when a disk hangs:
 // one per Pump (its own epoll), one more for each group of files with log_buffered,
-// one while rotated files are compressed. And one per log that was ever rotated
-// with a limited number of files, inside lumberjack, which never ends it.
+// one while rotated files are compressed and old ones removed. One more, for the daemon's
+// own log, is lumberjack's, which never ends it.
 package logs
 
 import (
@@ -68,7 +68,7 @@ type Options struct {
 // scratch is everyone's memory.
 type scratch struct {
 	buf []byte // for what is read
-	out []byte // for lines as they are to be written
+	out lines  // as they are to be written
 }
 
 // queue is the streams that aren't armed in the poller, and those that wait for Grown.
@@ -350,7 +350,8 @@ func (p *Pump) rearm() {
 
 // drop empties a stream's pipe and closes it.
 func (p *Pump) drop(s *Stream) {
-	p.empty(s)
+	for by := p.now().Add(fullGrace); !p.empty(s) && s.awaitReader(by); {
+	}
 	s.lose(&s.outs[0], len(s.frame.held), p.now()) // a full FIFO's, else there is none
 	s.frame.hold(nil, time.Time{})
 	p.abandon(s)
@@ -363,8 +364,9 @@ func (p *Pump) drop(s *Stream) {
 
 // abandon lets go of a stream's files and forgets it.
 func (p *Pump) abandon(s *Stream) {
-	p.release(s, &s.outs[0])
-	p.release(s, &s.outs[1])
+	for i := range s.outs {
+		p.release(s, &s.outs[i])
+	}
 	s.publish()
 	delete(p.streams, int32(s.fd))
 }

@@ -186,7 +186,7 @@ func TestRetention(t *testing.T) {
 	for _, f := range files(t, path) {
 		next = checkNumbered(t, f, next, 100)
 	}
-	for _, name := range listFolder(dir) { // lumberjack was only to remove
+	for _, name := range listFolder(dir) { // others are not touched
 		if !strings.HasPrefix(name, "a") {
 			t.Errorf("unexpected file %q", name)
 		}

@@ -153,15 +153,15 @@ func TestHistoryNamesAscend(t *testing.T) {
 	put(t, dir+"/a-2030-01-01T00-00-00.005.log", "")
 	put(t, dir+"/a-b-2031-01-01T00-00-00.005.log", "") // another app's
 	put(t, dir+"/a-2032-01-01.log", "")
-	h := history{path: dir + "/a.log"}
+	h, f := history{path: dir + "/a.log"}, open(t, dir)
 	past := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for i, want := range []string{"006", "007", "008"} { // the clock was set back, and stands still
-		if got := h.next(past); got != dir+"/a-2030-01-01T00-00-00."+want+".log" {
+		if got := h.next(f, past); got != "a-2030-01-01T00-00-00."+want+".log" {
 			t.Errorf("name %d is %s", i, got)
 		}
 	}
 	later := time.Date(2040, 1, 2, 3, 4, 5, 678_999_999, time.UTC)
-	if got := h.next(later); got != dir+"/a-2040-01-02T03-04-05.678.log" {
+	if got := h.next(f, later); got != "a-2040-01-02T03-04-05.678.log" {
 		t.Errorf("name is %s", got)
 	}
 }

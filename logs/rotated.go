@@ -1,91 +1,102 @@
 package logs
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
+	"gopkg.in/natefinch/lumberjack.v2"
 )
 
-// NewRotated is a rotating writer for the daemon's own log (0600). Each Write is
-// taken to be whole lines.
+// NewRotated is a rotating writer for the daemon's own log (0600), which is in a folder
+// that only we can write to. Each Write is taken to be whole lines.
 func NewRotated(path string, maxSize int64, retain int) (io.WriteCloser, error) {
-	t := Target{Path: path, Rotation: Rotation{MaxSize: maxSize, Retain: retain}, UID: -1, GID: -1}
-	o, err := openTarget(t)
-	if err != nil {
+	r := &rotated{path: path, maxSize: maxSize, file: &lumberjack.Logger{Filename: path, MaxSize: never, MaxBackups: retain}}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("cannot create log folder: %w", err)
+	}
+	if _, err := r.create(); err != nil {
 		return nil, err
 	}
-	k := newSink(o, t)
-	k.share()
-	return &rotated{sink: k, past: history{path: o.path}, now: time.Now}, nil
+	return r, nil
 }
 
-// rotated is a file that is renamed aside when it is full.
+// never is a size in MB that no log reaches: when it is time to rotate is decided here,
+// because the keeper writes to the file as well, and a person may empty it.
+const never = 1 << 40
+
+// rotated is a file that is renamed aside when it is full. Lumberjack does that, and
+// removes the oldest, in a goroutine that it never ends (natefinch/lumberjack issue 56).
+// A file that it makes isn't opened for appending, so it is always one that is there.
 type rotated struct {
-	mu   sync.Mutex // orders writes; log writers wait for one another by nature
-	sink *sink
-	past history
-	now  func() time.Time
+	path    string
+	maxSize int64 // 0: it isn't rotated
+
+	mu     sync.Mutex // orders writes; log writers wait for one another by nature
+	file   *lumberjack.Logger
+	id     fileID // of the file that is open
+	closed bool
 }
 
 func (r *rotated) Write(b []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	k := r.sink
-	if k.fd < 0 {
-		return 0, fmt.Errorf("cannot write to %s: %w", k.target.Path, errClosed)
+	if r.closed {
+		return 0, fmt.Errorf("cannot write to %s: %w", r.path, errClosed)
 	}
-	if err := r.renew(); err != nil {
+	size, err := r.look()
+	if err != nil {
 		return 0, err
 	}
-	l := k.limit(r.now())
-	if l > 0 && k.off > 0 && k.off+int64(len(b)) > int64(l) {
-		fd, err := r.past.rotate(k.fd, r.now())
-		if err != nil {
-			k.unlimited = r.now().Add(retryAfter) // too big is better than lost
-		} else {
-			k.close()
-			k.fd, k.off, k.append = fd, 0, false
-			var st unix.Stat_t
-			_ = unix.Fstat(fd, &st) // ours, and open
-			k.id = idOf(&st)
-			k.share()
-			r.past.prune(k.target.Rotation.Retain)
+	if r.maxSize > 0 && size > 0 && size+int64(len(b)) > r.maxSize {
+		_ = r.file.Rotate() // an error: too big is better than lost
+		if _, err = r.look(); err != nil {
+			return 0, err
 		}
 	}
-	n, err := k.put(b)
+	n, err := r.file.Write(b)
 	if err != nil {
-		return n, fmt.Errorf("cannot write to %s: %w", k.target.Path, err)
+		return n, fmt.Errorf("cannot write to %s: %w", r.path, err)
 	}
 	return n, nil
 }
 
-// renew opens the log again if somebody has removed it or moved it away.
-func (r *rotated) renew() error {
-	k := r.sink
+// look is the size of the file at the path. If that is another one than before, because
+// somebody has removed it or moved it away, or we have, it is opened with the next write.
+func (r *rotated) look() (size int64, err error) {
 	var st unix.Stat_t
-	stays := k.kind != kindFile || unix.Lstat(k.path, &st) == nil && idOf(&st) == k.id
-	if k.look() == nil && stays {
-		return nil
+	if err := unix.Lstat(r.path, &st); err != nil || st.Mode&unix.S_IFMT == unix.S_IFLNK {
+		if st, err = r.create(); err != nil {
+			return 0, err
+		}
 	}
-	o, err := openTarget(k.target)
-	if err != nil {
-		return err
+	if id := idOf(&st); id != r.id {
+		_ = r.file.Close() // an error loses nothing: writes have said theirs
+		r.id = id
 	}
-	k.close()
-	r.sink.opened, r.sink.off, r.past.path = o, o.size, o.path
-	k.share()
-	return nil
+	return st.Size, nil
 }
 
-// Close closes the file; lumberjack's goroutine, if there is one, stays.
+// create makes the file if it isn't there. It isn't found through a link.
+func (r *rotated) create() (st unix.Stat_t, err error) {
+	fd, err := retryInt(func() (int, error) {
+		return unix.Open(r.path, unix.O_CREAT|unix.O_WRONLY|unix.O_APPEND|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	})
+	if err != nil {
+		return st, &fs.PathError{Op: "open", Path: r.path, Err: err}
+	}
+	defer unix.Close(fd)
+	return st, errors.Join(unix.Fchmod(fd, 0o600), unix.Fstat(fd, &st)) // whatever the umask
+}
+
 func (r *rotated) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.sink.fd >= 0 {
-		r.sink.close()
-	}
-	return nil
+	r.closed = true
+	return r.file.Close()
 }

@@ -35,18 +35,10 @@ func (s *Stream) between(from, to Mark, n int) (lines []string, e error) {
 		}
 		return b.between(from, to, n)
 	}
-	path := realPath(s.Stats().Path)
 	if from == (Mark{}) {
-		return nil, fmt.Errorf("cannot show what was written to %s: it can't be read back", path)
+		return nil, fmt.Errorf("cannot show what was written to %s: it can't be read back", realPath(s.Stats().Path))
 	}
-	var files kept
-	err := s.do(ctx, func() error { // in the pump's goroutine: a folder isn't listed at one instant, and this stream is not rotated meanwhile
-		if !s.pump.empty(s) {
-			return fmt.Errorf("cannot write to %s: %w", s.target.Path, errFull)
-		}
-		files = keptFiles(path)
-		return nil
-	})
+	files, _, err := s.written(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -78,6 +70,24 @@ func (s *Stream) between(from, to Mark, n int) (lines []string, e error) {
 	}
 	slices.Reverse(lines)
 	return lines, nil
+}
+
+// written are the files of a stream with all that was written so far.
+func (s *Stream) written(ctx context.Context) (kept, Format, error) {
+	path := realPath(s.Stats().Path)
+	var files kept
+	var f Format
+	err := s.do(ctx, func() error { // in the pump's goroutine: a folder isn't listed at one instant, and this stream is not rotated meanwhile
+		if !s.pump.empty(s) {
+			return fmt.Errorf("cannot write to %s: %w", s.target.Path, errFull)
+		}
+		files, f = keptFiles(path), s.target.Format
+		return nil
+	})
+	if err != nil {
+		return nil, Format{}, err // see files
+	}
+	return files, f, nil
 }
 
 // lastSpans reads a part of a file. A run whose last words are compressed by now is

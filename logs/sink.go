@@ -142,14 +142,25 @@ func (k *sink) write(b []byte) (int, error) {
 	switch {
 	case k.spliced():
 		return unix.Pwrite(k.fd, b, k.off)
-	case k.kind == kindSpecial && !k.readable: // a socket that others use too: O_NONBLOCK isn't ours to set
+	case k.kind == kindSpecial && k.shared: // O_NONBLOCK isn't ours to set
 		n, err := unix.SendmsgN(k.fd, b, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 		if err != unix.ENOTSOCK {
 			return n, err
 		}
+		if !writable(k.fd) {
+			return 0, unix.EAGAIN
+		}
+		return unix.Write(k.fd, b[:min(len(b), surePiece)])
 	}
 	return unix.Write(k.fd, b)
 }
+
+// surePiece is what a FIFO takes at once that takes anything (PIPE_BUF). A terminal may
+// have less room, and keep us waiting for its reader.
+const surePiece = 4096
+
+// patient: its programs wait for as long as nobody reads it.
+func (k *sink) patient() bool { return k.target.Patient && k.kind == kindSpecial && !k.queue }
 
 // whyFull is why a sink that is full takes nothing.
 func (k *sink) whyFull() error {
@@ -159,12 +170,33 @@ func (k *sink) whyFull() error {
 	return errFull
 }
 
-// writable says that a FIFO or terminal has room. Small writes may fit into the
-// last page of a full FIFO; that nobody reads it shows only here.
-func writable(fd int) bool {
+// writable says that a FIFO or terminal has room, or an error to tell. Small writes may
+// fit into the last page of a full FIFO; that nobody reads it shows only here.
+func writable(fd int) bool { return writableWithin(fd, 0) }
+
+func writableWithin(fd int, d time.Duration) bool {
 	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
-	n, err := retryInt(func() (int, error) { return unix.Poll(fds, 0) })
-	return err == nil && n == 1 && fds[0].Revents&unix.POLLOUT != 0
+	n, err := retryInt(func() (int, error) { return unix.Poll(fds, int(max(d, 0).Milliseconds())) })
+	return err == nil && n == 1
+}
+
+// awaitReader gives who reads a full FIFO or terminal some time, for what is there is all
+// that comes; none if nobody has been reading for long.
+func (s *Stream) awaitReader(by time.Time) bool {
+	now := s.pump.now()
+	for i := range s.outs {
+		k := s.outs[i].sink
+		if k == nil || k.kind != kindSpecial || k.queue || writable(k.fd) {
+			continue
+		}
+		if k.trouble.full.IsZero() {
+			k.trouble.full = now
+		}
+		if by = earlier(by, k.trouble.full.Add(fullGrace)); !now.Before(by) || !writableWithin(k.fd, by.Sub(now)) {
+			return false
+		}
+	}
+	return now.Before(by)
 }
 
 // endLine has what the file ends with be a line of its own.

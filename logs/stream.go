@@ -18,10 +18,18 @@ type Target struct {
 	Path     string // absolute; "" or /dev/null: nowhere. Shared paths and special files (tty, FIFO, /dev/stdout) are fine
 	Also     string // a second file that gets the same lines, shared by the streams of an app; "" = none
 	Format   Format // zero: the bytes as they come, which costs least
+	Console  Console
+	Patient  bool // programs wait for as long as nobody reads a FIFO or terminal, and nothing is dropped
 	Rotation Rotation
 	Buffered bool // through bounded memory, so that a disk that hangs stops no program
 	UID      int  // owner of files made here; -1 = ours
 	GID      int
+}
+
+// Console is a stream of ours, or anything else, that gets the lines besides, in a format of its own.
+type Console struct {
+	Path   string // "": none
+	Format Format
 }
 
 // Rotation is when a file is renamed aside, and what becomes of it.
@@ -39,7 +47,7 @@ type Stream struct {
 
 	// The pump's goroutine owns these.
 	target Target
-	outs   [2]outlet // the file, and the one of Also
+	outs   [3]outlet // the file, the one of Also, and the console
 	frame  framer
 	inflow inflow
 	told   telling
@@ -79,7 +87,8 @@ type Stats struct {
 	Error        string `json:"error,omitempty"` // why the file refuses now; "" = it does not
 	Rotations    int    `json:"rotations"`
 
-	// Stalled is since when a write to this stream's file hasn't come back; zero: none is late.
+	// Stalled is since when a write to this stream's file hasn't come back, or programs
+	// wait for somebody to read a FIFO or terminal; zero: none is late.
 	Stalled time.Time `json:"stalled,omitzero"`
 }
 
@@ -173,6 +182,10 @@ func (s *Stream) Stats() Stats {
 	if b != nil {
 		return b.Stats().behind(st)
 	}
+	if busy.IsZero() {
+		busy = st.Stalled
+	}
+	st.Stalled = time.Time{}
 	if !busy.IsZero() && s.pump.now().Sub(busy) >= stalledAfter {
 		st.Stalled = busy
 	}
@@ -279,15 +292,21 @@ func (s *Stream) publish() {
 	defer s.mu.Unlock()
 	s.pub.Path, s.pub.Also, s.pub.Rotations = s.target.Path, s.target.Also, s.outs[0].rotations+k.rotations
 	s.pub.Bytes, s.pub.Dropped = s.inflow.taken-s.outs[0].count.bytes, 0
-	s.pub.Error, s.pub.DroppedSince = "", ""
+	s.pub.Error, s.pub.DroppedSince, s.pub.Stalled = "", "", time.Time{}
 	for i := range s.outs {
 		o := &s.outs[i]
 		s.pub.Dropped += o.count.bytes
 		s.pub.DroppedSince = max(s.pub.DroppedSince, o.count.since)
-		if o.sink != nil && o.sink.trouble.err != nil && s.pub.Error == "" {
+		if o.sink == nil {
+			continue
+		}
+		if o.sink.patient() && s.pump.waitsFor(o.sink) {
+			s.pub.Stalled = earlier(s.pub.Stalled, o.sink.trouble.full)
+		}
+		if o.sink.trouble.err != nil && s.pub.Error == "" {
 			s.pub.Error = o.sink.trouble.err.Error()
 			if i > 0 {
-				s.pub.Error = s.target.Also + ": " + s.pub.Error
+				s.pub.Error = s.part(i).Path + ": " + s.pub.Error
 			}
 		}
 	}
@@ -301,14 +320,27 @@ func (s *Stream) publish() {
 // framed says that this stream's lines have to be whole.
 func (s *Stream) framed() bool {
 	k := s.outs[0].sink
-	return s.outs[1].sink != nil || k.kind != kindNull && (s.frame.format != nil || k.streams > 1)
+	return s.outs[1].sink != nil || s.outs[2].sink != nil || k.kind != kindNull && (s.frame.format != nil || k.streams > 1)
 }
 
 // part is the target of one of the stream's files.
-func (s *Stream) part(i int) Target {
-	t := s.target
-	if i > 0 {
+func (s *Stream) part(i int) Target { return s.target.part(i) }
+
+// part is the target of one of the files; without a path there is none.
+func (t Target) part(i int) Target {
+	switch i {
+	case 0:
+		if t.Path == "" {
+			t.Path = os.DevNull
+		}
+		return t
+	case 1:
 		t.Path = t.Also
+	case 2:
+		t.Path = t.Console.Path
+	}
+	if t.Path == os.DevNull {
+		t.Path = ""
 	}
 	return t
 }

@@ -121,7 +121,9 @@ func realPath(path string) string {
 
 // openLog opens a regular file for reading; nil for what isn't one or isn't there.
 func openLog(path string) (*os.File, *unix.Stat_t, error) {
-	fd, err := openAt(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
+	fd, err := retryInt(func() (int, error) {
+		return unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	})
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ENOTDIR) {
 		return nil, nil, nil
 	}

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,22 +20,21 @@ const (
 // errRemoved: a log file was deleted, and can't be created again.
 var errRemoved = errors.New("the file was removed and cannot be created again")
 
-// openTargets opens the file of a target, and the second one if it has one.
+// openTargets opens the file of a target, and the others if it has some.
 func openTargets(t Target) ([]opened, error) {
-	o, err := openTarget(t)
-	if err != nil {
-		return nil, err
+	var all []opened
+	for i := range len(Stream{}.outs) {
+		o, err := opened{fd: -1, kind: kindNone}, error(nil)
+		if part := t.part(i); part.Path != "" {
+			o, err = openTarget(part)
+		}
+		if err != nil {
+			closeTargets(all)
+			return nil, err
+		}
+		all = append(all, o)
 	}
-	all := []opened{o}
-	if t.Also == "" || t.Also == os.DevNull {
-		return all, nil
-	}
-	t.Path = t.Also
-	if o, err = openTarget(t); err != nil {
-		closeTargets(all)
-		return nil, err
-	}
-	return append(all, o), nil
+	return all, nil
 }
 
 func closeTargets(all []opened) {
@@ -56,14 +55,14 @@ type opener func(Target) ([]opened, error)
 // openLeniently never fails: a file that can't be opened now is absent.
 func openLeniently(t Target) ([]opened, error) {
 	var all []opened
-	for i, path := range []string{t.Path, t.Also} {
-		if i > 0 && (path == "" || path == os.DevNull) {
-			continue
+	for i := range len(Stream{}.outs) {
+		o, err := opened{fd: -1, kind: kindNone}, error(nil)
+		part := t.part(i)
+		if part.Path != "" {
+			o, err = openTarget(part)
 		}
-		t.Path = path
-		o, err := openTarget(t)
 		if err != nil {
-			o = absent(path, err)
+			o = absent(part.Path, err)
 		}
 		all = append(all, o)
 	}
@@ -87,7 +86,9 @@ func (p *Pump) aim(s *Stream, t Target, all []opened) error {
 	for i := range s.outs {
 		o := &s.outs[i]
 		switch {
-		case i < len(all) && (i == 0 || all[i].id != s.outs[0].sink.id): // a file gets each line once
+		case i < len(all) && all[i].kind != kindNone && !slices.ContainsFunc(s.outs[:i], func(o outlet) bool { // a file gets each line once
+			return o.sink != nil && o.sink.id == all[i].id
+		}):
 			if err := p.attach(s, i, all[i]); err != nil {
 				closeTargets(all[i+1:])
 				s.target = before
@@ -100,7 +101,8 @@ func (p *Pump) aim(s *Stream, t Target, all []opened) error {
 		p.release(s, o)
 		o.sink = nil
 	}
-	s.frame.format = newFormatter(t.Format)
+	s.frame.format, s.frame.console = newFormatter(t.Format), newFormatter(t.Console.Format)
+	s.frame.twice = s.outs[2].sink != nil
 	for i := range s.outs {
 		k := s.outs[i].sink
 		if k == nil || !s.framed() {
@@ -208,7 +210,7 @@ func (p *Pump) reopen(k *sink) error {
 	if now.Before(k.retry) {
 		return cmp.Or(k.why, errRemoved)
 	}
-	p.forget(k)
+	delete(p.sinks, k.id) // it stays ours until there is another, else a stream of the same file would get another writer
 	for _, s := range p.streams {
 		for i := range s.outs {
 			if s.outs[i].sink != k {
@@ -223,7 +225,7 @@ func (p *Pump) reopen(k *sink) error {
 				if k.kind == kindAbsent {
 					k.why = err
 				}
-				if p.sinks[k.id] == nil && p.fam.claim(k.id, p) {
+				if p.sinks[k.id] == nil {
 					p.sinks[k.id] = k
 				}
 				return err
@@ -234,6 +236,9 @@ func (p *Pump) reopen(k *sink) error {
 				n.endLine()
 			}
 		}
+	}
+	if p.sinks[k.id] == nil && k.owned() {
+		p.fam.disown(k.id, p)
 	}
 	if k.trouble.owing {
 		p.log("log %s takes output again", k.target.Path)
@@ -273,10 +278,7 @@ func (p *Pump) rotate(k *sink) error {
 	k.rotations++
 	k.rotated, k.due = p.now(), 0
 	p.tellRotated(k)
-	h.prune(k.target.Rotation.Retain)
-	if k.target.Rotation.Compress {
-		p.fam.packer.add(k.path)
-	}
+	p.fam.packer.add(h, k.target.Rotation)
 	return nil
 }
 
@@ -311,7 +313,9 @@ func (p *Pump) heals(k *sink) {
 }
 
 // writes says that a file is one of the stream's.
-func (s *Stream) writes(k *sink) bool { return s.outs[0].sink == k || s.outs[1].sink == k }
+func (s *Stream) writes(k *sink) bool {
+	return slices.ContainsFunc(s.outs[:], func(o outlet) bool { return o.sink == k })
+}
 
 func (p *Pump) publishAll(k *sink) {
 	for _, s := range p.streams {
@@ -336,6 +340,8 @@ func remedy(err error) string {
 		return "the disk works again (see dmesg)"
 	case unix.EROFS:
 		return "the file system is writable again"
+	case unix.EPIPE:
+		return "gopm is started with somebody who reads it"
 	case unix.EMFILE, unix.ENFILE:
 		return "there are descriptors again"
 	}

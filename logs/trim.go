@@ -11,7 +11,8 @@ import (
 
 // rotatedFile is one that Trim may remove.
 type rotatedFile struct {
-	path  string
+	dir   string
+	name  string
 	stamp string // sorts by time
 	size  int64
 }
@@ -26,11 +27,12 @@ func Trim(paths []string, total int64) (freed int64, err error) {
 		if !readable(path) {
 			continue
 		}
-		path = realPath(path)
-		if seen[path] {
+		if real := realPath(path); seen[real] {
 			continue
+		} else {
+			seen[real] = true
 		}
-		seen[path] = true
+		path = whereIs(path)
 		if fi, err := os.Lstat(path); err == nil && fi.Mode().IsRegular() {
 			size += fi.Size()
 		}
@@ -44,7 +46,7 @@ func Trim(paths []string, total int64) (freed int64, err error) {
 		if size <= total {
 			break
 		}
-		if e := os.Remove(f.path); e != nil && !errors.Is(e, fs.ErrNotExist) {
+		if e := f.remove(); e != nil && !errors.Is(e, fs.ErrNotExist) {
 			err = e
 			continue
 		}
@@ -65,8 +67,17 @@ func rotatedFiles(path string) (files []rotatedFile) {
 		}
 		full := filepath.Join(dir, name)
 		if fi, err := os.Lstat(full); err == nil && fi.Mode().IsRegular() {
-			files = append(files, rotatedFile{full, name[len(prefix):][:len(rotatedStamp)], fi.Size()})
+			files = append(files, rotatedFile{dir, name, name[len(prefix):][:len(rotatedStamp)], fi.Size()})
 		}
 	}
 	return files
+}
+
+func (r rotatedFile) remove() error {
+	f, err := openFolder(r.dir, false)
+	if err != nil {
+		return err
+	}
+	defer f.close()
+	return f.remove(r.name)
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,6 +31,8 @@ const (
 // answered that it was not (KindAgain).
 type Client struct {
 	home    Home
+	dial    func(context.Context) (io.ReadWriteCloser, error)
+	where   string // the machine, unless it is this one
 	version string
 	other   func(daemon string) // told of the first daemon that answers, if it is of another version
 	trouble func(text string)   // told once of what is wrong with the daemon, and of its silence
@@ -38,7 +41,15 @@ type Client struct {
 
 // NewClient does not connect yet.
 func NewClient(h Home, version string, other func(daemon string)) *Client {
-	return &Client{home: h, version: version, other: other, silence: usualSilence}
+	dial := func(context.Context) (io.ReadWriteCloser, error) { return h.Dial() }
+	return &Client{home: h, dial: dial, version: version, other: other, silence: usualSilence}
+}
+
+// NewRemote talks to the daemon of another machine. Whoever dials sees to it that a
+// connection that is lost ends: a second one, to ask whether anybody is there, would say
+// nothing about the first.
+func NewRemote(where, version string, dial func(context.Context) (io.ReadWriteCloser, error)) *Client {
+	return &Client{where: where, dial: dial, version: version}
 }
 
 // OnTrouble has f told if something is wrong with the daemon itself: it can't write its
@@ -58,6 +69,22 @@ func (c *Client) Get(ctx context.Context, path string, query url.Values, out any
 		defer body.Close()
 		return decode(body, out)
 	})
+}
+
+// Text asks for path and returns the answer as it comes.
+func (c *Client) Text(ctx context.Context, path string) (text []byte, err error) {
+	err = c.insist(func() error {
+		body, err := c.do(ctx, http.MethodGet, path, nil, nil)
+		if err != nil {
+			return err
+		}
+		defer body.Close()
+		if text, err = io.ReadAll(body); isCut(err) {
+			return errCut
+		}
+		return err
+	})
+	return text, err
 }
 
 // Post sends in and decodes the answer into out.
@@ -88,11 +115,11 @@ func (c *Client) order(ctx context.Context, path string, in, out any) error {
 	if !errors.Is(err, errCut) {
 		return err
 	}
-	if conn, dialErr := c.home.Dial(); dialErr == nil {
+	if conn, dialErr := c.dial(ctx); dialErr == nil {
 		conn.Close()
 		return errors.New("the daemon was restarted before it answered; what it has done: see gopm ls")
 	}
-	return fmt.Errorf("the daemon ended before it answered; its log: %s", c.home.Log())
+	return fmt.Errorf("the daemon ended before it answered; its log: %s", c.log())
 }
 
 // errCut says that the connection broke before the answer was complete.
@@ -104,12 +131,29 @@ const patience = 10
 
 // insist asks until the answer is complete.
 func (c *Client) insist(ask func() error) (err error) {
-	for range patience {
-		if err = ask(); !errors.Is(err, errCut) {
+	const limit, pause = 20 * time.Second, 20 * time.Millisecond
+	deadline := time.Now().Add(limit)
+	for cuts := 0; cuts < patience; {
+		err = ask()
+		var answer *Error
+		switch {
+		case errors.Is(err, errCut):
+			cuts++
+		case errors.As(err, &answer) && answer.Kind == KindAgain && time.Now().Before(deadline):
+			time.Sleep(pause) // whoever has no more patience ends what it asks with, and so this
+		default:
 			return err
 		}
 	}
-	return fmt.Errorf("%w, %d times in a row; its log: %s", err, patience, c.home.Log())
+	return fmt.Errorf("%w, %d times in a row; its log: %s", err, patience, c.log())
+}
+
+// log is where the daemon's log is.
+func (c *Client) log() string {
+	if c.where != "" {
+		return "gopm.log in its home on " + c.where
+	}
+	return c.home.Log()
 }
 
 // Targeted is the query for some targets.
@@ -143,7 +187,7 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 // roundTrip is one request on a connection of its own. A command makes one or two:
 // http.Transport's pool, and the goroutines it takes, would serve nothing here.
 func (c *Client) roundTrip(req *http.Request) (*http.Response, error) {
-	conn, err := c.home.Dial()
+	conn, err := c.dial(req.Context())
 	if err != nil {
 		return nil, err
 	}
@@ -154,17 +198,15 @@ func (c *Client) roundTrip(req *http.Request) (*http.Response, error) {
 	}
 	req.Close = true
 	req.Header.Set(VersionHeader, c.version)
-	if err := req.Write(conn); err != nil {
-		hangUp()
-		return nil, err
-	}
-	const answer = 64 << 10 // the list of 100 instances in one read
+	unsent := req.Write(conn) // who refuses us answers without reading all of it
+	const answer = 64 << 10   // the list of 100 instances in one read
 	waited := c.mind(req.Context(), conn)
 	resp, err := http.ReadResponse(bufio.NewReaderSize(conn, answer), req)
 	if hung := waited(); hung != nil {
 		err = hung
 	}
 	if err != nil {
+		err = cmp.Or(unsent, err)
 		hangUp()
 		return nil, err
 	}
@@ -199,17 +241,22 @@ func (b *connBody) Close() error { return b.hangUp() }
 // explain turns a failed connection into what it means.
 func (c *Client) explain(ctx context.Context, err error) error {
 	var hung *HungError
+	var stranger *StrangerError
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.As(err, &hung):
 		return hung
+	case errors.As(err, &stranger):
+		return stranger
+	case isCut(err):
+		return errCut
+	case c.where != "":
+		return err // whoever dials knows the machine
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOTSOCK), errors.Is(err, syscall.ENOTDIR):
 		return &NoDaemonError{Home: c.home.Dir, Why: err}
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("cannot use the home %s: permission denied; it belongs to another user: set GOPM_HOME to a folder of your own", c.home.Dir)
-	case isCut(err):
-		return errCut
 	}
 	return fmt.Errorf("cannot talk to the daemon at %s: %v", c.home.Socket(), err)
 }
@@ -220,6 +267,9 @@ func isCut(err error) bool {
 }
 
 func readError(resp *http.Response) error {
+	if resp.StatusCode == http.StatusRequestHeaderFieldsTooLarge {
+		return errors.New("the request is too long for the daemon: name fewer targets at one time, or a namespace or /pattern/ in place of them")
+	}
 	var e Error
 	if err := decode(resp.Body, &e); err != nil || e.Message == "" {
 		return fmt.Errorf("the daemon answered %s; is it of another version? gopm ping", resp.Status)

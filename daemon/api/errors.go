@@ -6,13 +6,14 @@ import "fmt"
 type Kind string
 
 const (
-	KindInvalid  Kind = "invalid"   // the request makes no sense
-	KindNotFound Kind = "not-found" // no such app, id or route
-	KindConflict Kind = "conflict"  // a name belongs to another file
-	KindStopping Kind = "stopping"  // the daemon is ending
-	KindAgain    Kind = "again"     // nothing was done; the next daemon, which is about to answer, can be asked
-	KindBusy     Kind = "busy"      // there are too many of this already
-	KindInternal Kind = "internal"
+	KindInvalid   Kind = "invalid"   // the request makes no sense
+	KindNotFound  Kind = "not-found" // no such app, id or route
+	KindConflict  Kind = "conflict"  // a name belongs to another file
+	KindStopping  Kind = "stopping"  // the daemon is ending
+	KindAgain     Kind = "again"     // nothing was done; the next daemon, which is about to answer, can be asked
+	KindBusy      Kind = "busy"      // there are too many of this already, or one that must end first
+	KindForbidden Kind = "forbidden" // it is another user's daemon
+	KindInternal  Kind = "internal"
 )
 
 // Error is an error as it travels.
@@ -33,6 +34,8 @@ func (k Kind) Status() int {
 	switch k {
 	case KindInvalid:
 		return 400
+	case KindForbidden:
+		return 403
 	case KindNotFound:
 		return 404
 	case KindConflict:

@@ -11,13 +11,15 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // Home is the folder of one daemon and everything it keeps.
 type Home struct{ Dir string }
 
-// FindHome is $GOPM_HOME, else ~/.gopm, else (without HOME) /run/gopm for root and
-// /tmp/gopm-UID for others.
+// FindHome is $GOPM_HOME, else the first that is there or can be made of ~/.gopm, /run/gopm
+// for root and /tmp/gopm-UID for others, and /dev/shm/gopm-UID: in a container without a
+// writable folder that still is one. If there is none it is the first of them.
 func FindHome(getenv func(string) string, uid int) (Home, error) {
 	if dir := getenv("GOPM_HOME"); dir != "" {
 		abs, err := filepath.Abs(dir)
@@ -26,14 +28,42 @@ func FindHome(getenv func(string) string, uid int) (Home, error) {
 		}
 		return Home{abs}, nil
 	}
+	var places []Home
 	if home := getenv("HOME"); filepath.IsAbs(home) {
-		return Home{filepath.Join(home, ".gopm")}, nil
+		places = append(places, Home{filepath.Join(home, ".gopm")})
 	}
 	if uid == 0 {
-		return Home{"/run/gopm"}, nil
+		places = append(places, Home{"/run/gopm"})
+	} else {
+		places = append(places, Home{fmt.Sprintf("/tmp/gopm-%d", uid)})
 	}
-	return Home{fmt.Sprintf("/tmp/gopm-%d", uid)}, nil
+	places = append(places, Home{fmt.Sprintf("/dev/shm/gopm-%d", uid)})
+	for _, h := range places {
+		if h.isPossible() {
+			return h, nil
+		}
+	}
+	return places[0], nil
 }
+
+// isPossible says that a home is in use, or that it can be written, or made. A folder
+// that is somebody else's is possible, too: that is to be told, not to be evaded.
+func (h Home) isPossible() bool {
+	if _, err := os.Lstat(h.Socket()); err == nil {
+		return true
+	}
+	for dir := h.Dir; ; dir = filepath.Dir(dir) {
+		err := syscall.Access(dir, writeAndSearch)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err == nil || dir == h.Dir && !errors.Is(err, syscall.EROFS)
+		}
+		if dir == "/" {
+			return false
+		}
+	}
+}
+
+const writeAndSearch = 3
 
 func (h Home) Socket() string { return filepath.Join(h.Dir, "gopm.sock") }
 func (h Home) Lock() string   { return filepath.Join(h.Dir, "gopm.lock") }
@@ -55,12 +85,23 @@ func (h Home) BootPid() string { return filepath.Join(h.Dir, "gopm.pid") }
 // Prepare makes the home and its folders, all 0700, and refuses one that belongs
 // to somebody else or that others may write to. Nothing that exists is changed.
 func (h Home) Prepare() error {
+	if err := checkWay(h.Dir, 0); err != nil {
+		return fmt.Errorf("cannot use the home %s: %w; set GOPM_HOME to a folder of your own", h.Dir, err)
+	}
 	for _, dir := range []string{h.Dir, h.Logs(), h.Env()} {
 		if err := makeDir(dir); err != nil {
 			return fmt.Errorf("cannot use the home %s: %w; set GOPM_HOME to a folder of your own", h.Dir, err)
 		}
 	}
 	return nil
+}
+
+// Check says why the home, which is there, can't be used; nothing is made or changed.
+func (h Home) Check() error {
+	if err := checkWay(h.Dir, 0); err != nil {
+		return err
+	}
+	return checkDir(h.Dir)
 }
 
 func makeDir(dir string) error {
@@ -79,6 +120,41 @@ func makeDir(dir string) error {
 	return checkDir(dir)
 }
 
+// checkWay refuses a home that somebody else has laid ready for us: what is on the way to
+// it in a folder that everybody can write to must be ours or root's, and so must a link in
+// its own place. What isn't there yet is made.
+func checkWay(dir string, links int) error {
+	at, everybodys := "/", false
+	parts := strings.Split(strings.Trim(filepath.Clean(dir), "/"), "/")
+	for i, part := range parts {
+		if info, err := os.Stat(at); err == nil {
+			everybodys = info.Mode()&0o002 != 0
+		}
+		at = filepath.Join(at, part)
+		info, err := os.Lstat(at)
+		if err != nil {
+			return nil // what is missing is made; other errors come again there
+		}
+		st, ok := info.Sys().(*syscall.Stat_t)
+		isLink, last := info.Mode().Type() == fs.ModeSymlink, i == len(parts)-1
+		if ok && st.Uid != 0 && int(st.Uid) != os.Geteuid() && (everybodys || isLink && last) {
+			return fmt.Errorf("%s belongs to user %d, not to you (%d), in a folder that others can write to", at, st.Uid, os.Geteuid())
+		}
+		if !isLink {
+			continue
+		}
+		to, err := os.Readlink(at)
+		if err != nil || links > 40 {
+			return fmt.Errorf("cannot follow the link %s: %v", at, err)
+		}
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(filepath.Dir(at), to)
+		}
+		return checkWay(filepath.Join(append([]string{to}, parts[i+1:]...)...), links+1)
+	}
+	return nil
+}
+
 func checkDir(dir string) error {
 	info, err := os.Stat(dir)
 	if err != nil {
@@ -93,7 +169,6 @@ func checkDir(dir string) error {
 	case info.Mode().Perm()&0o022 != 0:
 		return fmt.Errorf("%s can be written by others (mode %o): chmod 700 %s", dir, info.Mode().Perm(), dir)
 	}
-	const writeAndSearch = 3
 	if err := syscall.Access(dir, writeAndSearch); err != nil {
 		return fmt.Errorf("%s is not writable: %v", dir, err)
 	}
@@ -164,14 +239,57 @@ func (h Home) viaShortPath(f func(addr string) error) error {
 	return f(fmt.Sprintf("/proc/self/fd/%d/gopm.sock", dir.Fd()))
 }
 
-// Dial connects to the socket.
+// Dial connects to the socket, if it is one of our own daemon or of root's: where others
+// can write, somebody may have laid one to hear what we have to say. Root may ask
+// everybody's daemon, but not one in a home that was laid ready for him.
 func (h Home) Dial() (net.Conn, error) {
-	var conn net.Conn
+	var conn *net.UnixConn
+	const patience, pause = 5 * time.Second, 2 * time.Millisecond
 	err := h.viaShortPath(func(addr string) (err error) {
-		conn, err = net.Dial("unix", addr)
-		return err
+		for end := time.Now().Add(patience); ; time.Sleep(pause) {
+			conn, err = net.DialUnix("unix", nil, &net.UnixAddr{Name: addr, Net: "unix"})
+			if !errors.Is(err, syscall.EAGAIN) || time.Now().After(end) { // the socket's queue is full; the daemon empties it
+				return err
+			}
+		}
 	})
-	return conn, err
+	if err != nil {
+		return nil, err
+	}
+	uid, err := listenerOf(conn)
+	known := uid == 0 || uid == os.Geteuid() || os.Geteuid() == 0 && checkWay(h.Dir, 0) == nil
+	if err != nil || !known {
+		conn.Close()
+		return nil, &StrangerError{h.Socket(), uid, err}
+	}
+	return conn, nil
+}
+
+// StrangerError says that not our own daemon answers at the socket.
+type StrangerError struct {
+	Socket string
+	UID    int
+	Why    error // why it isn't known who it is
+}
+
+func (e *StrangerError) Error() string {
+	if e.Why != nil {
+		return fmt.Sprintf("cannot see whose socket %s is: %v", e.Socket, e.Why)
+	}
+	return fmt.Sprintf("a program of uid %d answers at %s, not your gopm: nothing was told to it; set GOPM_HOME to a folder of your own", e.UID, e.Socket)
+}
+
+// listenerOf is whose process listens there.
+func listenerOf(conn *net.UnixConn) (uid int, err error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var who *syscall.Ucred
+	if e := raw.Control(func(fd uintptr) { who, err = syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED) }); e != nil || err != nil {
+		return 0, errors.Join(e, err)
+	}
+	return int(who.Uid), nil
 }
 
 // Listen makes the socket, 0600. The caller holds the lock and has seen that

@@ -77,6 +77,61 @@ func TestPrepareRefuses(t *testing.T) {
 	}
 }
 
+// What somebody else has laid ready where everybody can write is not used, whatever its
+// mode; what is ours or root's is.
+func TestPrepareRefusesWhatOthersLaid(t *testing.T) {
+	t.Parallel()
+	const other = 54321
+	base := t.TempDir()
+	make := func(name string, mode fs.FileMode, uid int) string {
+		dir := filepath.Join(base, name)
+		for _, err := range []error{os.MkdirAll(dir, 0o755), os.Chmod(dir, mode), os.Chown(dir, uid, -1)} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		return dir
+	}
+	link := func(to, name string, uid int) string {
+		from := filepath.Join(base, name)
+		for _, err := range []error{os.Symlink(to, from), os.Lchown(from, uid, -1)} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		return from
+	}
+	private := make("private", 0o755, 0)
+	make("sticky", fs.ModeSticky|0o777, 0)
+	make("bare", 0o777, 0)
+	make("theirs", 0o755, other)
+	cases := map[string]bool{
+		filepath.Join(base, "sticky/gopm-0"):                  true,
+		filepath.Join(base, "bare/gopm-0"):                    true, // a volume of Kubernetes is like that
+		filepath.Join(make("sticky/evil", 0o755, other), "h"): false,
+		filepath.Join(make("bare/evil", 0o755, other), "h"):   false,
+		filepath.Join(make("sticky/root", 0o755, 0), "h"):     true,
+		link(private+"/a", "sticky/link", other):              false,
+		link(private+"/b", "bare/link", other):                false,
+		link(private+"/c", "theirs/link", other):              false, // also where only its owner can write
+		link(private, "sticky/own", 0) + "/d":                 true,
+		link(base+"/sticky/evil", "private/far", 0) + "/e":    false, // and where a link leads
+		link("loop", "private/loop", 0):                       false,
+	}
+	for dir, want := range cases {
+		err := Home{dir}.Prepare()
+		if (err == nil) != want {
+			t.Errorf("the home %s: %v", dir, err)
+		}
+		if err != nil && !strings.Contains(err.Error(), "GOPM_HOME") {
+			t.Errorf("no remedy: %v", err)
+		}
+		if _, e := os.Stat(filepath.Join(dir, "logs")); err != nil && e == nil {
+			t.Errorf("the refused %s was used", dir)
+		}
+	}
+}
+
 func TestSocketWithALongName(t *testing.T) {
 	t.Parallel()
 	h := Home{filepath.Join(t.TempDir(), strings.Repeat("long", 30))}

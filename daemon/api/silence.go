@@ -4,7 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"net"
+	"io"
 	"net/http"
 	"time"
 )
@@ -34,7 +34,10 @@ func (e *HungError) Error() string {
 
 // mind has the daemon asked while an answer on conn takes long. The returned function
 // ends that; its error is why conn was closed.
-func (c *Client) mind(ctx context.Context, conn net.Conn) (end func() error) {
+func (c *Client) mind(ctx context.Context, conn io.Closer) (end func() error) {
+	if c.silence.look == 0 {
+		return func() error { return nil }
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	result := make(chan error, 1)
 	timer := time.AfterFunc(c.silence.look, func() { // ended by cancel; end waits for it
@@ -84,7 +87,7 @@ func (c *Client) listenFor(ctx context.Context) error {
 func (c *Client) answers(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, c.silence.ping)
 	defer cancel()
-	conn, err := c.home.Dial()
+	conn, err := c.dial(ctx)
 	if err != nil {
 		return true // it is not silent but gone, as who waits will see
 	}

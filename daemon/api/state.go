@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -26,7 +27,8 @@ type State struct {
 	Boot     string     `json:"boot_id"` // of the machine's start in which the pids mean something
 	Sequence uint64     `json:"sequence"`
 	Written  time.Time  `json:"written"`
-	Ended    string     `json:"ended,omitempty"` // how the daemon ended in order: "kill", "shutdown"; "" = it has not
+	Ended    string     `json:"ended,omitempty"`    // how the daemon ended in order: "kill", "shutdown"; "" = it has not
+	Revivals int        `json:"revivals,omitempty"` // daemons that were started because the one before had died
 	Apps     []SavedApp `json:"apps"`
 
 	// Complete comes last: a file without it was not written to its end.
@@ -48,6 +50,7 @@ type SavedApp struct {
 type SavedInstance struct {
 	ID      int             `json:"id"`
 	Index   int             `json:"index"`
+	Life    uint64          `json:"life,omitempty"` // the daemon's own: which of the processes of that id is meant
 	Want    bool            `json:"want"`
 	Rested  string          `json:"rested,omitempty"` // why it is down though it should run: "kill", "shutdown", "reboot"
 	Process Process         `json:"process"`
@@ -55,7 +58,30 @@ type SavedInstance struct {
 	Machine json.RawMessage `json:"machine"`         // where the supervision was; the daemon's own
 	Out     SavedLog        `json:"out"`
 	Err     SavedLog        `json:"err"`
-	Marks   []int64         `json:"marks,omitempty"` // where the output of its last runs begins; the daemon's own
+	Health  *Health         `json:"health,omitempty"`
+	Duty    string          `json:"duty,omitempty"` // "active" or "asked" among programs that are told which of them is active
+	Timed
+	SavedOrder
+	SavedPast
+}
+
+// SavedPast is what has become of an instance so far; the daemon's own.
+type SavedPast struct {
+	Marks []int64           `json:"marks,omitempty"` // where the output of its last runs begins
+	Tally map[string]uint64 `json:"tally,omitempty"` // what metrics count
+}
+
+// SavedOrder is what an instance is to do when others are there, or down, and what it may.
+type SavedOrder struct {
+	Wait   *SavedWait      `json:"wait,omitempty"`   // it is to be started when what it depends on is there; nil: it isn't, or it does not wait
+	Doomed bool            `json:"doomed,omitempty"` // it is to be stopped when what depends on it is down
+	Permit json.RawMessage `json:"permit,omitempty"` // the lock that it runs under; the daemon\'s own
+}
+
+// SavedWait is a start that is held back.
+type SavedWait struct {
+	From  uint64 `json:"from"`            // the incarnation after which it is to be started; another one: it has been
+	Again bool   `json:"again,omitempty"` // it runs, and is to be restarted
 }
 
 // SavedLog is one stream: the inode of its pipe, its file, and its counters.
@@ -110,19 +136,27 @@ func ParseState(text []byte) (s State, err error) {
 	if err := json.Unmarshal(text, &s); err != nil {
 		return State{}, err
 	}
-	switch {
-	case s.Format > StateFormat:
-		return State{}, fmt.Errorf("its format %d is of a later gopm (%s); this one reads up to %d", s.Format, s.Version, StateFormat)
-	case s.Format < 1:
-		return State{}, errors.New("it has no format")
-	case !s.Complete:
-		return State{}, errors.New("it was not written to its end")
+	if err := s.Check(); err != nil {
+		return State{}, err
 	}
 	return s, nil
 }
 
+// Check says what keeps a document from being used.
+func (s State) Check() error {
+	switch {
+	case s.Format > StateFormat:
+		return fmt.Errorf("its format %d is of a later gopm (%s); this one reads up to %d", s.Format, s.Version, StateFormat)
+	case s.Format < 1:
+		return errors.New("it has no format")
+	case !s.Complete:
+		return errors.New("it was not written to its end")
+	}
+	return nil
+}
+
 // BootID names the present run of the kernel; "" when it can't be read.
-func BootID() string {
+var BootID = sync.OnceValue(func() string {
 	text, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	return strings.TrimSpace(string(text))
-}
+})

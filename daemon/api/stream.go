@@ -63,6 +63,10 @@ func readStream[T any](ctx context.Context, c *Client, path string, query url.Va
 		return err
 	}
 	defer body.Close()
+	return readParts(ctx, body, each)
+}
+
+func readParts[T any](ctx context.Context, body io.Reader, each func(T) error) error {
 	dec := json.NewDecoder(body)
 	for {
 		var v T

@@ -20,20 +20,30 @@ const (
 	PathApply     = "/v1/apply"     // POST Apply -> Outcome
 	PathStart     = "/v1/start"     // POST Targets -> Outcome
 	PathRestart   = "/v1/restart"   // POST Targets -> Outcome
+	PathRun       = "/v1/run"       // POST Run -> Running, when it has begun
+	PathRunning   = "/v1/running"   // GET  ?target=ID&inc=N -> stream of RunPart, up to the end of the run
+	PathLock      = "/v1/lock"      // POST LockRequest -> stream of LockPart; its end is the lock's
+	PathLocked    = "/v1/locked"    // POST LockUse -> LockFreed
 	PathStop      = "/v1/stop"      // POST Targets -> Outcome, when all have stopped
 	PathDelete    = "/v1/delete"    // POST Targets -> Outcome, when all are gone
 	PathReset     = "/v1/reset"     // POST Targets -> Outcome
+	PathReload    = "/v1/reload"    // POST Targets -> Outcome; what is exchanged is told by PathRoll
+	PathRoll      = "/v1/roll"      // GET  ?number=N -> stream of RollStep
 	PathSignal    = "/v1/signal"    // POST Signal -> Outcome
+	PathSend      = "/v1/send"      // POST Send -> Sent
 	PathScale     = "/v1/scale"     // POST Scale -> Outcome
 	PathFlush     = "/v1/flush"     // POST Flush -> Flushed
 	PathReopen    = "/v1/reopen"    // POST Targets -> Flushed: log files opened anew, for logrotate
 	PathEnv       = "/v1/env"       // GET  ?target=… -> []Environment
+	PathConfig    = "/v1/config"    // GET  ?target=… -> []Config, of the apps that Consul configures; POST Targets -> Outcome: values are tried again that they failed with
 	PathKill      = "/v1/kill"      // POST -> Outcome, when all have stopped; then the daemon ends
 	PathSave      = "/v1/save"      // POST -> Saved: a snapshot that later changes don't touch
 	PathResurrect = "/v1/resurrect" // POST Resurrect -> Outcome
 	PathUpdate    = "/v1/update"    // POST -> Update; then the daemon hands over to the binary that is now at its path
 	PathWatch     = "/v1/watch"     // GET  ?target=… -> stream of Instance
 	PathLogs      = "/v1/logs"      // GET  ?target=…&follow=1 -> stream of LogEvent
+	PathEvents    = "/v1/events"    // GET  ?target=…&kind=…&lines=N&since=TIME&after=SEQ&follow=1 -> stream of Events
+	PathMetrics   = "/metrics"      // GET  -> text for Prometheus, where Prometheus looks for it
 	PathOutput    = "/v1/output"    // GET  ?target=ID&lines=N -> Output
 )
 
@@ -79,10 +89,18 @@ type Instance struct {
 	User      string  `json:"user"`
 	Origin    string  `json:"origin,omitempty"` // absolute path of the file; "" = command line
 	EnvName   string  `json:"env_name,omitempty"`
+	Watch     bool    `json:"watch,omitempty"` // its files are
 	Process   Process `json:"process"`
 	Usage     Usage   `json:"usage"`
 	LogStatus string  `json:"log_status,omitempty"` // "" = fine; else what is wrong with its log
 	Dropped   int64   `json:"dropped_bytes,omitempty"`
+	Repute
+}
+
+// Repute is how well an instance is, and what others are told of that.
+type Repute struct {
+	Health *Health       `json:"health,omitempty"` // nil: it isn't checked, or doesn't run
+	Consul *Registration `json:"consul,omitempty"` // nil: it isn't to be registered
 }
 
 // Process is the state of an instance's program.
@@ -98,8 +116,70 @@ type Process struct {
 	Killed      bool      `json:"killed,omitempty"`   // SIGKILL was sent and it is still there
 	LastExit    *Exit     `json:"last_exit,omitempty"`
 	Cause       string    `json:"restart_cause,omitempty"`
-	Rested      string    `json:"rested,omitempty"` // why it is down though it should run: "kill", "shutdown", "reboot"
+	Standby     bool      `json:"standby,omitempty"`   // it runs, as a spare
+	Unhealthy   bool      `json:"unhealthy,omitempty"` // it runs, and its checks fail: see Health
+	Delay
+	Timed
 }
+
+// StatusStandby is the status of an instance of a singleton that is to run and doesn't:
+// another machine has the lock, or this one hasn't got it yet.
+const StatusStandby = "standby"
+
+// Lock is what an instance has to do with the lock of its app, a singleton.
+type Lock struct {
+	Key    string    `json:"key"`
+	Leads  bool      `json:"leads,omitempty"`  // it is the active one, over all machines
+	Holder string    `json:"holder,omitempty"` // who has the lock: "host-b:cron"; "" = nobody, or it isn't known
+	Fence  uint64    `json:"fence,omitempty"`  // of the active one: GOPM_FENCE
+	Ends   time.Time `json:"ends,omitzero"`    // when it is lost if Consul doesn't answer before; zero: it is renewed
+	Why    string    `json:"why,omitempty"`    // why this machine can't have it; "" = another has it, or it has
+}
+
+// Wait is what an instance waits for that depends on others.
+type Wait struct {
+	Waits   string   `json:"waits,omitempty"`    // what has to be there before it is started, or restarted if it runs: "db (launching)"
+	WaitsOn []string `json:"waits_on,omitempty"` // the names in that
+	Stuck   bool     `json:"stuck,omitempty"`    // and these do not come by themselves
+}
+
+// Delay is what keeps an instance from being up, or down, as it is to be.
+type Delay struct {
+	Proven   bool   `json:"proven,omitempty"`    // it serves in the place of the process before it, by a reload, though it may be launching still
+	NotReady bool   `json:"not_ready,omitempty"` // it runs, and is to show yet that it is ready
+	Hook     string `json:"hook,omitempty"`      // that it waits for: pre_start, pre_stop
+	Off      bool   `json:"off,omitempty"`       // it is not to run: a command has stopped it, or none has started it yet
+	Rested   string `json:"rested,omitempty"`    // why it is down though it should run: "kill", "shutdown", "reboot"
+	Lock     *Lock  `json:"lock,omitempty"`      // nil: its app is no singleton
+	Wait
+}
+
+// Timed is what is done with an instance by the clock.
+type Timed struct {
+	Due       time.Time `json:"due,omitzero"`        // when a job runs next, or cron_restart restarts it
+	Job       bool      `json:"job,omitempty"`       // it runs at times, and not always
+	Scheduled bool      `json:"scheduled,omitempty"` // and runs when it is due
+	Queued    bool      `json:"queued,omitempty"`    // and once more as soon as the run that is under way has ended
+	Behind    uint64    `json:"behind,omitempty"`    // the incarnation of that
+}
+
+// Health is what the checks of the present run have shown.
+type Health struct {
+	State       string    `json:"state"` // Health…
+	Since       time.Time `json:"since"`
+	Error       string    `json:"error,omitempty"` // what was wrong at the last check; "" = nothing, or there was none
+	Checks      int       `json:"checks"`          // but for those that failed while it was starting
+	Failures    int       `json:"failures"`
+	InARow      int       `json:"failures_in_a_row,omitempty"`
+	Incarnation uint64    `json:"incarnation"`
+}
+
+// What an instance's health is.
+const (
+	HealthUnknown   = "unknown" // no check has passed, nor have enough failed
+	HealthHealthy   = "healthy"
+	HealthUnhealthy = "unhealthy"
+)
 
 // Exit is how a run ended. Signal and Code are never both meaningful.
 type Exit struct {
@@ -108,6 +188,8 @@ type Exit struct {
 	Signal      string    `json:"signal,omitempty"` // "SIGKILL"; "" = it exited with Code
 	Core        bool      `json:"core,omitempty"`
 	OOM         bool      `json:"oom,omitempty"`
+	Hang        string    `json:"hang,omitempty"`  // it was stuck, and gopm killed it: how that was seen
+	Fault       string    `json:"fault,omitempty"` // it was of no use, and gopm ended it: "not ready within 1m0s"
 	Error       string    `json:"error,omitempty"` // it could not be started at all
 	UptimeMS    int64     `json:"uptime_ms"`
 	Requested   bool      `json:"requested,omitempty"` // by a command of the user
@@ -135,8 +217,39 @@ type Detail struct {
 	Out     LogInfo       `json:"out"`
 	Err     LogInfo       `json:"err"`
 	Ports   []string      `json:"ports,omitempty"` // with deep=1, as Tree and Last: "tcp 0.0.0.0:3000", listened on by the process and its descendants
+	Place   *Place        `json:"place,omitempty"` // nil: not clustered
+	Says    string        `json:"says,omitempty"`  // what its process says of itself by sd_notify
 	Tree    Tree          `json:"tree"`
+	Files   *Watching     `json:"files,omitempty"`       // nil: they are not watched
+	Config  *ConfigNow    `json:"config,omitempty"`      // nil: Consul configures it with nothing
+	Limited string        `json:"limited,omitempty"`     // whether its limits are in force, or why they aren't; "": it has none
 	Last    []string      `json:"last_stderr,omitempty"` // written before the last exit
+	Order
+}
+
+// Order is what an app depends on, and what depends on it.
+type Order struct {
+	Needs    []Need   `json:"needs,omitempty"`
+	NeededBy []string `json:"needed_by,omitempty"`
+}
+
+// Need is an app that another depends on.
+type Need struct {
+	App   string `json:"app"`
+	Until string `json:"until"`           // what it has to be: ready, healthy, started, completed
+	State string `json:"state,omitempty"` // what it is instead; "" = it is that
+}
+
+// Place is an instance's place in its cluster.
+type Place struct {
+	Ready      bool     `json:"ready"`               // its process listens
+	Standby    bool     `json:"standby,omitempty"`   // or is held before it listens: a spare
+	Addresses  []string `json:"addresses,omitempty"` // "0.0.0.0:3000": kept when the process ends
+	NoNewPrivs bool     `json:"no_new_privs,omitempty"`
+	Trouble    string   `json:"trouble,omitempty"` // why it runs as in fork mode; "": it doesn't
+	Roll       string   `json:"roll,omitempty"`    // where its exchange by a reload is; "": there is none
+	Refused    string   `json:"refused,omitempty"` // why its program could not have a port
+	Lent       string   `json:"lent,omitempty"`    // why its sockets are gopm's, and what it lacks so
 }
 
 // Tree is the process and its descendants together.
@@ -159,9 +272,11 @@ type LogInfo struct {
 type Apply struct {
 	Apps     []ecosystem.App `json:"apps"`
 	Origin   string          `json:"origin,omitempty"`
-	Names    []string        `json:"names,omitempty"` // all names of the file, also those not applied (--only)
-	Environ  []string        `json:"environ"`         // the user's environment, for apps that are new
-	Act      bool            `json:"act,omitempty"`   // restart also what is unchanged (restart, startOrRestart)
+	Names    []string        `json:"names,omitempty"`  // all names of the file, also those not applied (--only)
+	Needed   []string        `json:"needed,omitempty"` // names of Apps that are meant only if they are not in the list yet: others need them
+	Environ  []string        `json:"environ"`          // the user's environment, for apps that are new
+	Act      bool            `json:"act,omitempty"`    // restart also what is unchanged (restart, startOrRestart)
+	Reload   bool            `json:"reload,omitempty"` // exchange what is clustered instead of restarting it
 	Prune    bool            `json:"prune,omitempty"`
 	Takeover bool            `json:"takeover,omitempty"`
 	Update   bool            `json:"update_env,omitempty"` // take Environ over for apps that exist, too
@@ -180,6 +295,19 @@ type Targets struct {
 type Signal struct {
 	Targets []string `json:"targets"`
 	Signal  string   `json:"signal"` // "SIGUSR2", "USR2", "12"
+}
+
+// Send writes lines to the standard input of one instance.
+type Send struct {
+	Target string   `json:"target"`
+	Lines  []string `json:"lines"`
+}
+
+// Sent says who has got them.
+type Sent struct {
+	ID    int    `json:"id"`
+	Name  string `json:"name"`
+	Lines int    `json:"lines"`
 }
 
 // Scale changes the number of an app's instances.
@@ -201,13 +329,18 @@ const (
 	DidRestart   = "restarted"
 	DidStop      = "stopped"
 	DidDelete    = "deleted"
+	DidSchedule  = "scheduled"
 	DidNothing   = "unchanged"
 	DidScale     = "scaled"
+	DidReload    = "reloading"
+	DidApply     = "changed, left running"
 	DidReset     = "counters reset"
+	DidRetry     = "given the newest values again"
 	DidSignal    = "signal sent"
 	IsDown       = "not running, no signal sent"
 	IsRunning    = "running already"
 	IsStopped    = "stopped already"
+	IsScheduled  = "scheduled already"
 	IsOrphan     = "not in the file any more"
 	IsNotStarted = "not started (autostart: false)"
 )
@@ -219,6 +352,12 @@ type AppOutcome struct {
 	Changes   []string  `json:"changes,omitempty"` // what differed: "args", "env.PORT"
 	Instances []Started `json:"instances,omitempty"`
 	MinUptime int64     `json:"min_uptime_ms,omitempty"` // what a start is waited for
+	ReadyMS   int64     `json:"ready_ms,omitempty"`      // the ready_timeout that the user gave, and time to end: a start is waited for so long
+	Roll      uint64    `json:"roll,omitempty"`          // the number of what goes on: see PathRoll
+	For       string    `json:"for,omitempty"`           // it was started because this app needs it
+	Waits     string    `json:"waits,omitempty"`         // what has to be there before: "db (launching)"
+	Gap       bool      `json:"gap,omitempty"`           // it was up, and was ended before its successor began
+	NextRun   time.Time `json:"next_run,omitzero"`       // of a job that is scheduled
 }
 
 // Started is an instance that was acted on; its run to wait for is the one after
@@ -232,6 +371,7 @@ type Started struct {
 type Output struct {
 	Err []string `json:"err,omitempty"`
 	Out []string `json:"out,omitempty"`
+	Why string   `json:"why,omitempty"` // what gopm knows of a failure
 }
 
 // Environment is the environment of an instance's program, of its present run or,
@@ -241,6 +381,8 @@ type Environment struct {
 	Name  string     `json:"name"`
 	Index int        `json:"index"`
 	Vars  []Variable `json:"vars"` // by name
+
+	Secrets []string `json:"secrets,omitempty"` // names of those that the app calls so, besides those that look so
 }
 
 // Variable is one variable and who has given it.
@@ -254,6 +396,7 @@ type Variable struct {
 const (
 	FromShell = "inherited" // by the first start, or -a, from the user's shell
 	FromApp   = "declared"  // by the app: env, env_file, port
+	FromKeys  = "consul"    // by keys in Consul
 	FromGopm  = "gopm"      // who the instance is
 )
 

@@ -53,7 +53,12 @@ func (k *keeper) start(binary string) error {
 		handshake = k.opts.Handshake
 	}
 	files := withRoom([]uintptr{0, 1, 2, handshake.Fd(), uintptr(far)}, room)
-	pid, err := syscall.ForkExec(binary, k.opts.Daemon, &syscall.ProcAttr{Env: k.opts.Environ, Files: files})
+	attr := &syscall.ProcAttr{Env: k.opts.Environ, Files: files}
+	if k.opts.Foreground != nil { // a terminal's Ctrl-C comes to us, and it gets that once
+		attr.Sys = &syscall.SysProcAttr{Setpgid: true}
+	}
+	var pid int
+	withoutMask(func() { pid, err = syscall.ForkExec(binary, k.opts.Daemon, attr) })
 	if err != nil {
 		conn.close()
 		return fmt.Errorf("%s: %w", binary, err)
@@ -63,7 +68,7 @@ func (k *keeper) start(binary string) error {
 }
 
 func (k *keeper) welcome(room int) message {
-	g := greeting{before: k.before.how, elsewhere: k.before.elsewhere, refused: k.update.refused, room: room}
+	g := greeting{before: k.before.how, elsewhere: k.before.elsewhere, refused: k.update.refused, room: room, leases: true}
 	return message{verb: verbWelcome, number: int64(len(k.store.list)), note: g.encode()}
 }
 
@@ -153,7 +158,7 @@ func (k *keeper) obey(d *daemon, m message) {
 		k.put(m)
 	case verbDrop:
 		k.store.drop(m.key)
-		delete(k.deadlines, m.key)
+		k.forgetLease(m.key)
 		k.zombies.stale = true
 	case verbReady:
 		k.served(d)
@@ -161,6 +166,9 @@ func (k *keeper) obey(d *daemon, m message) {
 		d.conn.send(message{verb: verbCollected, main: m.main, number: collect(m.main.Pid)})
 	case verbDeadline:
 		k.extend(m)
+	case verbUntil:
+		k.deadMan.grant(m)
+		k.alert(m.key)
 	case verbHandOver:
 		k.handOver(m.files[0])
 	case verbLeaving:
@@ -179,7 +187,13 @@ func (k *keeper) put(m message) {
 		m.files, m.cut = nil, true
 		k.logf("cannot keep the descriptors of %s: too many are open; raise the limit (ulimit -Hn)", m.key)
 	}
+	e := k.store.byKey[m.key]
+	another := e == nil || e.main != m.main
 	k.store.put(m.key, m.main, m.note, m.files, m.cut)
+	if _, leased := k.deadMan.leases[m.key]; leased && another {
+		k.deadMan.late(m.key)
+		k.alert(m.key)
+	}
 	k.zombies.stale = true
 }
 
@@ -193,8 +207,12 @@ func (k *keeper) served(d *daemon) {
 		k.logf("the daemon (pid %d) serves", d.pid)
 	}
 	k.update.refused = ""
-	if k.terminate {
-		k.stop()
+	for _, sig := range k.missed.other {
+		_ = d.signal(sig) // an error means that it has ended
+	}
+	k.missed.other = nil
+	if k.missed.end != 0 {
+		k.stop(k.missed.end)
 	}
 	k.zombies = zombies{held: true, stale: true}
 	k.accepted()
@@ -251,7 +269,7 @@ func (k *keeper) decide(e ending) {
 	v, wait := k.reviver.judge(e)
 	switch v {
 	case follow:
-		if !e.leaving || e.code != 0 {
+		if !e.leaving || e.code != 0 && k.opts.Foreground == nil {
 			k.logf("the daemon %s", e.how)
 		}
 		k.end(e.code)
@@ -259,23 +277,28 @@ func (k *keeper) decide(e ending) {
 		k.logf("the daemon %s%s; starting it again", e.how, e.after())
 		k.next = time.Now().Add(wait)
 	case giveUp:
-		k.resign(e)
+		k.resign(e, wait)
 	}
 }
 
-// resign leaves everything as it is, except that clients are refused at once
+// resign leaves everything as it is for long, except that clients are refused at once
 // instead of waiting for a daemon that doesn't come.
-func (k *keeper) resign(e ending) {
+func (k *keeper) resign(e ending, wait time.Duration) {
 	if len(k.store.list) == 0 {
 		k.logf("the daemon %s, the %dth in a row that did not live for %s; it has left nothing to keep", e.how, maxRow, atOnce)
 		k.end(e.code)
 		return
 	}
-	k.logf("the daemon %s, the %dth in a row that did not live for %s: giving up. Apps go on without it; the lines above may say why. gopm start, or kill -USR1 %d, tries again",
-		e.how, maxRow, atOnce, os.Getpid())
+	if k.opts.Foreground != nil { // whoever runs us can do better
+		k.logf("the daemon %s, the %dth in a row that did not live for %s: ending", e.how, maxRow, atOnce)
+		k.end(max(e.code, 1))
+		return
+	}
+	k.logf("the daemon %s, the %dth in a row that did not live for %s: giving up for %v. Apps go on without it; the lines above may say why. gopm start, or kill -USR1 %d, tries again at once",
+		e.how, k.reviver.row, atOnce, wait, os.Getpid())
 	k.store.drop(apiKey)
-	k.next = time.Time{}
-	if k.terminate {
+	k.next = time.Now().Add(wait)
+	if k.missed.end != 0 {
 		k.end(1)
 	}
 }

@@ -26,19 +26,28 @@ func earliest(all map[string]deadline) (due time.Time) {
 
 func (k *keeper) extend(m message) {
 	if m.number == 0 || m.main.Pid == 0 {
-		delete(k.deadlines, m.key)
+		delete(k.deadMan.groups, m.key)
 		return
 	}
-	k.deadlines[m.key] = deadline{m.main, time.Now().Add(time.Duration(m.number) * time.Millisecond)}
+	k.deadMan.groups[m.key] = deadline{m.main, time.Now().Add(time.Duration(m.number) * time.Millisecond)}
 }
 
 // enforce kills the groups whose time is over.
 func (k *keeper) enforce(now time.Time) {
-	for key, d := range k.deadlines {
+	if len(k.deadMan.leases) > 0 {
+		if at := k.deadMan.next(); at > 0 && at <= Boottime() {
+			k.deadMan.news() // the keeper may have been stopped, and the lease extended
+		}
+		for _, key := range k.deadMan.ended(Boottime()) {
+			k.evict(key)
+		}
+		k.deadMan.wind()
+	}
+	for key, d := range k.deadMan.groups {
 		if now.Before(d.due) {
 			continue
 		}
-		delete(k.deadlines, key)
+		delete(k.deadMan.groups, key)
 		if err := killGroup(d.main); err != nil {
 			k.logf("%s: the deadline of pid %d has passed, but it cannot be killed: %v", key, d.main.Pid, err)
 			continue
@@ -51,7 +60,9 @@ func (k *keeper) enforce(now time.Time) {
 // kernel gives the number to nobody else; that the leader is another than the one
 // meant shows that the group is gone. The pidfd keeps a leader that was looked at
 // from being replaced by another before the signal.
-func killGroup(main Main) error {
+func killGroup(main Main) error { return signalGroup(main, unix.SIGKILL) }
+
+func signalGroup(main Main, sig unix.Signal) error {
 	if main.Pid < 2 {
 		return nil
 	}
@@ -62,7 +73,7 @@ func killGroup(main Main) error {
 	if p, ok := look(main.Pid); ok && p.start != main.Start {
 		return nil
 	}
-	err = unix.Kill(-main.Pid, unix.SIGKILL)
+	err = unix.Kill(-main.Pid, sig)
 	if errors.Is(err, unix.ESRCH) {
 		return nil
 	}

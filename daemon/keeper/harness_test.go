@@ -197,6 +197,12 @@ func (s *servant) do(q request) (r reply) {
 		r.N, r.OK = int(status), ok
 	case "deadline":
 		s.link.Deadline(q.Key, q.Main, time.Duration(q.N)*time.Millisecond)
+	case "until": // N: ms of CLOCK_BOOTTIME; Text: its marker
+		var marker []string
+		if q.Text != "" {
+			marker = []string{q.Text, "GOPM_TEST=lease"}
+		}
+		s.link.DeadlineAt(q.Key, q.Main, time.Duration(q.N)*time.Millisecond, marker...)
 	case "handover":
 		f, err := os.Open(q.Text)
 		fail(err)
@@ -304,6 +310,7 @@ func (h *house) close() {
 	for _, pid := range h.groups {
 		unix.Kill(-pid, unix.SIGKILL)
 	}
+	dismissAll(h.home) // a guard outlives its keeper for as long as there is a lease
 	h.shake.Close()
 	if h.Failed() {
 		h.Logf("keeper's log:\n%s", h.log())
@@ -470,22 +477,4 @@ func state(pid int) byte {
 func parent(pid int) int {
 	p, _ := look(pid)
 	return p.ppid
-}
-
-// everybody is in /proc.
-func everybody() (list []proc) {
-	dir, err := os.Open("/proc")
-	if err != nil {
-		return nil
-	}
-	defer dir.Close()
-	names, _ := dir.Readdirnames(-1)
-	for _, name := range names {
-		if pid, err := strconv.Atoi(name); err == nil {
-			if p, ok := look(pid); ok {
-				list = append(list, p)
-			}
-		}
-	}
-	return list
 }

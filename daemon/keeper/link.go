@@ -31,8 +31,10 @@ type Link struct {
 	keeper int
 	child  *os.Process // the keeper, if this daemon started it: to be reaped
 
+	leases  atomic.Bool // it knows them
 	leaving atomic.Bool // it has been told that this daemon ends
 	lost    chan struct{}
+	begun   chan struct{} // closed when the keeper has begun
 	wake    chan struct{} // capacity 1: the queue has something in it
 	shut    chan struct{}
 	ended   sync.WaitGroup
@@ -85,6 +87,7 @@ func Attach(fd int) (*Link, Estate, error) {
 		l.file.Close()
 		return nil, Estate{}, err
 	}
+	close(l.begun)
 	l.begin()
 	return l, estate, nil
 }
@@ -100,7 +103,7 @@ func newLink(fd, keeper int) (*Link, error) {
 	}
 	return &Link{
 		file: file, raw: raw, keeper: keeper, waiting: map[int][]chan int64{},
-		lost: make(chan struct{}), wake: make(chan struct{}, 1), shut: make(chan struct{}),
+		lost: make(chan struct{}), begun: make(chan struct{}), wake: make(chan struct{}, 1), shut: make(chan struct{}),
 	}, nil
 }
 
@@ -125,6 +128,7 @@ func (l *Link) inherit() (Estate, error) {
 	if g.room > 0 {
 		unix.Close(g.room) // it has served
 	}
+	l.leases.Store(g.leases)
 	estate := Estate{Before: g.before, Elsewhere: g.elsewhere, Refused: g.refused, Entries: make([]Entry, 0, m.number)}
 	for len(estate.Entries) < cap(estate.Entries) {
 		m, err := l.next(in)
@@ -172,6 +176,12 @@ func (l *Link) Put(key string, main Main, note []byte, files ...*os.File) {
 	})
 }
 
+// PutDescriptors is Put for descriptors that no os.File may have: it would change how
+// the socket of a program behaves.
+func (l *Link) PutDescriptors(key string, note []byte, fds []int) {
+	l.tell(message{verb: verbPut, key: key, note: note, files: fds})
+}
+
 // Drop lets go of a key.
 func (l *Link) Drop(key string) { l.tell(message{verb: verbDrop, key: key}) }
 
@@ -187,6 +197,29 @@ func (l *Link) Deadline(key string, m Main, d time.Duration) {
 		ms = 1
 	}
 	l.tell(message{verb: verbDeadline, key: key, main: m, number: ms})
+}
+
+// DeadlineAt has all killed that runs under a key when CLOCK_BOOTTIME is at, unless it is
+// called again for the key; 0 takes it back. That is m with its group, or without m
+// whatever main process the key's entry has, or is put later; all that has the
+// entries of marker in its environment; and the descendants of those. A time that is over
+// counts at once, and for as long as it isn't changed. It outlives the daemon.
+//
+// A keeper that is older than this gets a Deadline instead, for m alone.
+func (l *Link) DeadlineAt(key string, m Main, at time.Duration, marker ...string) {
+	if !l.leases.Load() {
+		if left := at - Boottime(); at != 0 {
+			l.Deadline(key, m, max(left, 1))
+		} else {
+			l.Deadline(key, m, 0)
+		}
+		return
+	}
+	ms := at.Milliseconds()
+	if at != 0 {
+		ms = min(max(ms, 1), maxBoottime)
+	}
+	l.tell(message{verb: verbUntil, key: key, main: m, number: ms, note: joinMarker(marker)})
 }
 
 // HandOver says that this daemon is about to end, and that the next one, and then
@@ -206,6 +239,10 @@ func (l *Link) Leaving() {
 
 // Lost is closed when the keeper has died.
 func (l *Link) Lost() <-chan struct{} { return l.lost }
+
+// Begun is closed when the keeper has begun: one that was spawned just now has the home's
+// lock then, and starts another daemon after this one's death.
+func (l *Link) Begun() <-chan struct{} { return l.begun }
 
 // Pid is the keeper's, for the user and for finding orphans.
 func (l *Link) Pid() int { return l.keeper }
@@ -272,6 +309,13 @@ func (l *Link) listen() {
 			return
 		case err == nil && m.verb == verbCollected:
 			l.answer(m)
+		case err == nil && m.verb == verbWelcome:
+			l.leases.Store(decodeGreeting(m.note).leases)
+			select {
+			case <-l.begun:
+			default:
+				close(l.begun)
+			}
 		default:
 			closeAll(m.files)
 		}

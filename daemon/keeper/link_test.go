@@ -3,6 +3,7 @@ package keeper
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"reflect"
 	"slices"
@@ -66,6 +67,32 @@ func (f *far) expect(want message) {
 	got.files, want.files = nil, nil
 	if !reflect.DeepEqual(got, want) {
 		f.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// TestLastWordsOfADaemonThatDidNotListen: one that is killed before it has read what it was
+// told has its last words heard nevertheless.
+func TestLastWordsOfADaemonThatDidNotListen(t *testing.T) {
+	near, fd, err := pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(near)
+	post(near, []byte("2 welcome 0\n"), nil)
+	for _, key := range []string{"i/1", "i/2"} {
+		if postMessage(fd, message{verb: verbPut, key: key}) != sent {
+			t.Fatal("not sent")
+		}
+	}
+	unix.Close(fd)
+	in := &inbox{}
+	for _, want := range []string{"i/1", "i/2"} {
+		if m, err := in.receive(near); err != nil || m.verb != verbPut || m.key != want {
+			t.Errorf("%v %q, %v; want a put of %s", m.verb, m.key, err, want)
+		}
+	}
+	if _, err := in.receive(near); err != io.EOF {
+		t.Errorf("at the end: %v", err)
 	}
 }
 

@@ -10,10 +10,18 @@ import (
 )
 
 func (k *keeper) logf(format string, args ...any) {
+	line := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", " ")
+	if form := k.opts.Foreground; form != nil {
+		line = form(time.Now(), "keeper: "+line)
+		room := []unix.PollFd{{Fd: 2, Events: unix.POLLOUT}} // nobody may keep us waiting by not reading it
+		if n, err := unix.Poll(room, 0); n == 1 && err == nil {
+			fmt.Fprint(k.log, line)
+		}
+		return
+	}
 	k.followLog()
-	line := fmt.Sprintf(format, args...)
 	now := time.Now().Format("2006-01-02T15:04:05.000Z07:00")
-	fmt.Fprintf(k.log, "%s keeper: %s\n", now, strings.ReplaceAll(line, "\n", " "))
+	fmt.Fprintf(k.log, "%s keeper: %s\n", now, line)
 }
 
 // followLog has stdout and stderr, the next daemon's included, go to the log file of

@@ -44,6 +44,9 @@ func duplicates(files []int) []int {
 // the queue is bounded by the live keys; descriptors that a put doesn't replace
 // move on to it.
 func enqueue(queue []message, m message) []message {
+	if m.verb == verbUntil {
+		queue = slices.DeleteFunc(queue, func(q message) bool { return q.verb == verbUntil && q.key == m.key })
+	}
 	if m.verb != verbPut && m.verb != verbDrop {
 		return append(queue, m)
 	}

@@ -14,10 +14,10 @@ func TestParseStat(t *testing.T) {
 		want proc
 		ok   bool
 	}{
-		"plain":          {"12 (node) S" + tail, proc{pid: 12, ppid: 1, start: 4711}, true},
-		"zombie":         {"12 (node) Z" + tail, proc{pid: 12, ppid: 1, start: 4711, zombie: true}, true},
-		"hostile name":   {"12 (a) S 9 9 (b) R" + tail, proc{pid: 12, ppid: 1, start: 4711}, true},
-		"name of digits": {"12 (1 2 3) R" + tail, proc{pid: 12, ppid: 1, start: 4711}, true},
+		"plain":          {"12 (node) S" + tail, proc{pid: 12, ppid: 1, group: 2, start: 4711}, true},
+		"zombie":         {"12 (node) Z" + tail, proc{pid: 12, ppid: 1, group: 2, start: 4711, zombie: true}, true},
+		"hostile name":   {"12 (a) S 9 9 (b) R" + tail, proc{pid: 12, ppid: 1, group: 2, start: 4711}, true},
+		"name of digits": {"12 (1 2 3) R" + tail, proc{pid: 12, ppid: 1, group: 2, start: 4711}, true},
 		"empty":          {"", proc{}, false},
 		"cut":            {"12 (node) S 1 2", proc{}, false},
 		"no brackets":    {"12 node S" + tail, proc{}, false},
@@ -45,7 +45,7 @@ func FuzzParseStat(f *testing.F) {
 		if p.zombie {
 			state = "Z"
 		}
-		again := fmt.Appendf(nil, "%d (x) %s %d 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 %d", p.pid, state, p.ppid, p.start)
+		again := fmt.Appendf(nil, "%d (x) %s %d %d 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 %d", p.pid, state, p.ppid, p.group, p.start)
 		if q, ok := parseStat(again); !ok || p != q {
 			t.Errorf("%q reads as %+v, %q as %+v", text, p, again, q)
 		}

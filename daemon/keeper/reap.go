@@ -75,12 +75,17 @@ func collect(pid int) int64 {
 	return -1
 }
 
-// wait reaps one process if it has ended.
+// wait reaps one process if it has ended. One that has made us its debugger (any child
+// can) is told of when it stops, too: it hasn't ended then.
 func wait(pid int) (int, unix.WaitStatus) {
 	var status unix.WaitStatus
 	for {
 		got, err := unix.Wait4(pid, &status, unix.WNOHANG|unix.WALL, nil)
-		if !errors.Is(err, unix.EINTR) {
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case got > 0 && !status.Exited() && !status.Signaled():
+			return 0, 0
+		default:
 			return got, status
 		}
 	}
@@ -123,19 +128,9 @@ func children() (pids []int) {
 }
 
 func childrenByParent() (pids []int) {
-	dir, err := os.Open("/proc")
-	if err != nil {
-		return nil
-	}
-	defer dir.Close()
-	names, _ := dir.Readdirnames(-1)
-	for _, name := range names {
-		pid, err := strconv.Atoi(name)
-		if err != nil {
-			continue
-		}
-		if p, ok := look(pid); ok && p.ppid == os.Getpid() {
-			pids = append(pids, pid)
+	for _, p := range processes() {
+		if p.ppid == os.Getpid() {
+			pids = append(pids, p.pid)
 		}
 	}
 	return pids

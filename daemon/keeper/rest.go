@@ -37,12 +37,12 @@ func (c *calm) rest(now time.Time) {
 	}
 	c.due, c.last = time.Time{}, now
 	debug.FreeOSMemory()
-	unmapProgram()
+	UnmapProgram()
 }
 
-// unmapProgram lets go of the pages of the program itself, which the kernel maps
+// UnmapProgram lets go of the pages of the program itself, which the kernel maps
 // again, a few at a time, as they are used: most of them only the start needed.
-func unmapProgram() {
+func UnmapProgram() {
 	maps, err := os.Open("/proc/self/smaps")
 	if err != nil {
 		return

@@ -1,6 +1,9 @@
 package keeper
 
 import (
+	"cmp"
+	"golang.org/x/sys/unix"
+
 	"encoding/json"
 	"fmt"
 	"os"
@@ -17,9 +20,11 @@ type memory struct {
 	Lock      int              `json:"lock"`
 	Before    string           `json:"before,omitempty"`
 	Terminate bool             `json:"terminate,omitempty"`
+	By        unix.Signal      `json:"terminate_by,omitempty"` // if that isn't SIGTERM
 	Daemon    *memoryDaemon    `json:"daemon,omitempty"`
 	Entries   []memoryEntry    `json:"entries"`
 	Deadlines []memoryDeadline `json:"deadlines,omitempty"`
+	Leases    []memoryLease    `json:"leases,omitempty"`
 }
 
 const memoryVersion = 1
@@ -48,9 +53,17 @@ type memoryDeadline struct {
 	Left  int64  `json:"left_ms"`
 }
 
+type memoryLease struct {
+	Key    string   `json:"key"`
+	Pid    int      `json:"pid,omitempty"`
+	Start  uint64   `json:"start,omitempty"`
+	Marker []string `json:"marker,omitempty"`
+	Ends   int64    `json:"ends_ms"` // CLOCK_BOOTTIME
+}
+
 // remember writes down everything, and lists the descriptors that it speaks of.
 func (k *keeper) remember() (fd int, fds []int, err error) {
-	m := memory{Version: memoryVersion, Lock: int(k.lock.Fd()), Before: k.before.how, Terminate: k.terminate, Entries: []memoryEntry{}}
+	m := memory{Version: memoryVersion, Lock: int(k.lock.Fd()), Before: k.before.how, Terminate: k.missed.end != 0, By: k.missed.end, Entries: []memoryEntry{}}
 	if d := k.daemon; d != nil && d.conn != nil {
 		m.Daemon = &memoryDaemon{Pid: d.pid, Link: d.conn.fd, Started: d.started, Ready: d.ready, Leaving: d.leaving}
 	}
@@ -58,10 +71,14 @@ func (k *keeper) remember() (fd int, fds []int, err error) {
 		m.Entries = append(m.Entries, memoryEntry{e.key, e.main.Pid, e.main.Start, e.note, e.files})
 	}
 	now := time.Now()
-	for key, d := range k.deadlines {
+	for key, d := range k.deadMan.groups {
 		m.Deadlines = append(m.Deadlines, memoryDeadline{key, d.main.Pid, d.main.Start, d.due.Sub(now).Milliseconds()})
 	}
+	for key, l := range k.deadMan.leases {
+		m.Leases = append(m.Leases, memoryLease{key, l.main.Pid, l.main.Start, l.marker, l.ends.Milliseconds()})
+	}
 	slices.SortFunc(m.Deadlines, func(a, b memoryDeadline) int { return strings.Compare(a.Key, b.Key) })
+	slices.SortFunc(m.Leases, func(a, b memoryLease) int { return strings.Compare(a.Key, b.Key) })
 	text, err := json.Marshal(m)
 	if err != nil {
 		return -1, nil, err
@@ -100,8 +117,13 @@ func decodeMemory(text []byte) (memory, error) {
 		}
 	}
 	for _, d := range m.Deadlines {
-		if d.Pid < 2 {
-			return m, fmt.Errorf("cannot read the memory of the keeper before: deadline %.40q, pid %d", d.Key, d.Pid)
+		if d.Pid < 2 || d.Left > maxLimit.Milliseconds() {
+			return m, fmt.Errorf("cannot read the memory of the keeper before: deadline %.40q, pid %d, left %d", d.Key, d.Pid, d.Left)
+		}
+	}
+	for _, l := range m.Leases {
+		if !goodKey(l.Key) || l.Pid < 0 || l.Pid == 1 || l.Ends < 1 || l.Ends > maxBoottime {
+			return m, fmt.Errorf("cannot read the memory of the keeper before: lease %.40q, pid %d, ends %d", l.Key, l.Pid, l.Ends)
 		}
 	}
 	for _, fd := range m.descriptors() {
@@ -128,15 +150,27 @@ func (k *keeper) resume(fd int) error {
 	closeStrays(nil) // the memory, and what it doesn't speak of
 	k.adopt()
 	k.lock = os.NewFile(uintptr(m.Lock), k.opts.Lock)
-	k.before.how, k.terminate = m.Before, m.Terminate
+	if k.before.how = m.Before; m.Terminate {
+		k.missed.end = cmp.Or(m.By, unix.SIGTERM)
+	}
 	for _, e := range m.Entries {
 		k.store.put(e.Key, Main{e.Pid, e.Start}, e.Note, e.Files, false)
 	}
 	for _, d := range m.Deadlines {
-		k.deadlines[d.Key] = deadline{Main{d.Pid, d.Start}, time.Now().Add(time.Duration(d.Left) * time.Millisecond)}
+		k.deadMan.groups[d.Key] = deadline{Main{d.Pid, d.Start}, time.Now().Add(time.Duration(d.Left) * time.Millisecond)}
+	}
+	for _, l := range m.Leases { // one that was enforced is enforced again: that changes nothing
+		k.deadMan.leases[l.Key] = lease{main: Main{l.Pid, l.Start}, marker: l.Marker, ends: time.Duration(l.Ends) * time.Millisecond}
+	}
+	k.deadMan.wind()
+	if len(k.deadMan.leases) > 0 {
+		k.deadMan.guard = k.newGuard() // in the place of the one that the keeper before had
 	}
 	if err := k.resumeDaemon(m.Daemon); err != nil {
 		return err
+	}
+	if k.daemon != nil {
+		k.daemon.conn.send(message{verb: verbWelcome, note: greeting{leases: true}.encode()}) // what we can do, the one before may not have been able to
 	}
 	k.logf("the keeper has become the new binary")
 	k.reap() // what ended in between told nobody

@@ -11,6 +11,8 @@ const (
 	maxRow    = 5           // daemons that died at once in a row are enough
 	atOnce    = time.Second // what is meant by "at once"
 	firstWait = 100 * time.Millisecond
+	longWait  = time.Minute // what keeps a daemon from living may pass, as a lack of processes
+	maxWait   = time.Hour
 )
 
 // ending is all that counts about the end of a daemon.
@@ -51,11 +53,14 @@ type verdict int
 const (
 	follow verdict = iota // the keeper ends as well
 	again                 // start it again
-	giveUp                // leave everything as it is
+	giveUp                // leave everything as it is, for long
 )
 
 // reviver counts how many daemons in a row came to nothing.
 type reviver struct{ row int }
+
+// hasGivenUp says that the next one is tried long after the last.
+func (r *reviver) hasGivenUp() bool { return r.row >= maxRow }
 
 // judge decides. A daemon that never served and left nothing behind has told its
 // starter why; there is nothing to go on with.
@@ -69,8 +74,8 @@ func (r *reviver) judge(e ending) (v verdict, wait time.Duration) {
 	}
 	r.row++
 	switch {
-	case r.row >= maxRow:
-		return giveUp, 0
+	case r.hasGivenUp():
+		return giveUp, min(maxWait, longWait<<min(r.row-maxRow, maxRow+1))
 	case r.row == 1:
 		return again, 0
 	}

@@ -21,9 +21,9 @@ func TestJudge(t *testing.T) {
 		"never served, nothing to keep":    {{ending{lived: time.Hour}, follow, 0}},
 		"never served, something to keep":  {{ending{estate: true, lived: time.Hour}, again, 0}, {ending{estate: true, lived: time.Hour}, again, 100 * ms}},
 		"served, nothing to keep":          {{ending{ready: true, lived: time.Hour}, again, 0}},
-		"five in a row":                    {{short, again, 0}, {short, again, 100 * ms}, {short, again, 200 * ms}, {short, again, 400 * ms}, {short, giveUp, 0}},
+		"five in a row":                    {{short, again, 0}, {short, again, 100 * ms}, {short, again, 200 * ms}, {short, again, 400 * ms}, {short, giveUp, time.Minute}},
 		"a long life begins the row anew":  {{short, again, 0}, {short, again, 100 * ms}, {long, again, 0}, {short, again, 0}, {short, again, 100 * ms}},
-		"after it has given up, once more": {{short, again, 0}, {short, again, 100 * ms}, {short, again, 200 * ms}, {short, again, 400 * ms}, {short, giveUp, 0}, {short, giveUp, 0}},
+		"after it has given up, once more": {{short, again, 0}, {short, again, 100 * ms}, {short, again, 200 * ms}, {short, again, 400 * ms}, {short, giveUp, time.Minute}, {short, giveUp, 2 * time.Minute}},
 	}
 	for name, steps := range tests {
 		var r reviver

@@ -98,7 +98,7 @@ func TestExitCodeOfTheGap(t *testing.T) {
 
 // childrenOf lists the children of any process.
 func childrenOf(pid int) (list []int) {
-	for _, p := range everybody() {
+	for _, p := range processes() {
 		if p.ppid == pid {
 			list = append(list, p.pid)
 		}

@@ -101,10 +101,12 @@ func (in *inbox) receive(fd int) (message, error) {
 	return m, nil
 }
 
+// take goes on after ECONNRESET: it says once that the other end was closed before it had
+// read all, and comes before what that end has sent.
 func (in *inbox) take(fd int) (n, rn, flags int, err error) {
 	for {
 		n, rn, flags, _, err = unix.Recvmsg(fd, in.packet[:], in.rights[:], unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
-		if !errors.Is(err, unix.EINTR) {
+		if !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.ECONNRESET) {
 			return n, rn, flags, err
 		}
 	}

@@ -104,19 +104,33 @@ func (k *keeper) execute(path string) error {
 	if err := setCloseOnExec(fds, false); err != nil {
 		return err
 	}
-	// In the instant in which nobody catches them these must not end the new program.
-	signals := append(slices.Clone(ignoredSignals()), unix.SIGTERM, unix.SIGUSR1)
-	signal.Ignore(signals...)
-	select {
-	case <-k.signals.terminate: // the last one that was caught
-		k.stop()
-	default:
-	}
+	k.deafen()
 	argv := []string{"gopm", keeperWord, k.opts.Home, modeResume, fmt.Sprint(memory)}
 	err = syscall.Exec(path, argv, os.Environ())
 	k.signals.stop()
-	k.signals = watchSignals()
+	k.signals = watchSignals(k.opts.Foreground != nil)
 	return err
+}
+
+// deafen is for the instant in which nobody catches signals: they must not end the new
+// program. In the foreground they wait for it instead, for there all threads hold them
+// back but the one that catches them (see withoutMask).
+func (k *keeper) deafen() {
+	if k.opts.Foreground != nil {
+		k.signals.stop()
+	} else {
+		signal.Ignore(append(slices.Clone(ignoredSignals()), unix.SIGTERM, unix.SIGUSR1)...)
+	}
+	for { // the last ones that were caught
+		select {
+		case <-k.signals.terminate:
+			k.stop(unix.SIGTERM)
+		case s := <-k.signals.forward:
+			k.forward(s.(unix.Signal))
+		default:
+			return
+		}
+	}
 }
 
 func setCloseOnExec(fds []int, on bool) error {

@@ -21,12 +21,14 @@ import (
 //	2 ready
 //	2 collect PID
 //	2 deadline KEY PID START MS    0 ms: taken back
+//	2 until KEY PID START MS       MS of CLOCK_BOOTTIME, 0: taken back; marker follows; see lease.go
 //	2 handover                     with the new binary
 //	2 leaving
 //
 // The keeper says:
 //
-//	2 welcome ENTRIES              lines "name value" follow; an unknown name is passed over
+//	2 welcome ENTRIES              lines "name value" follow; an unknown name is passed over.
+//	                               A keeper that has replaced another says it again, without entries
 //	2 entry KEY PID START FILES    NOTE follows; as many as the welcome said
 //	2 collected PID STATUS         as wait4 gave it; -: not a child of the keeper's that has ended
 //
@@ -43,6 +45,7 @@ const (
 	verbReady     verb = "ready"
 	verbCollect   verb = "collect"
 	verbDeadline  verb = "deadline"
+	verbUntil     verb = "until" // only if the welcome says so
 	verbHandOver  verb = "handover"
 	verbLeaving   verb = "leaving"
 	verbWelcome   verb = "welcome"
@@ -56,6 +59,8 @@ const (
 	maxNote   = 64 << 10 // in a packet; what is longer travels in a memfd
 	maxPacket = maxNote + 512
 	maxLimit  = 366 * 24 * time.Hour
+
+	maxBoottime = 1 << 43 // ms that a machine runs: 278 years, and as ns still a Duration
 )
 
 // Main is the main process of an entry: the number alone may be another's by now.
@@ -97,6 +102,9 @@ func (m message) encode() []byte {
 		b = fmt.Appendf(b, " %d", m.main.Pid)
 	case verbDeadline:
 		b = fmt.Appendf(b, " %s %d %d %d", m.key, m.main.Pid, m.main.Start, m.number)
+	case verbUntil:
+		b = fmt.Appendf(b, " %s %d %d %d\n", m.key, m.main.Pid, m.main.Start, m.number)
+		return append(b, m.note...)
 	case verbWelcome:
 		b = fmt.Appendf(b, " %d\n", m.number)
 		return append(b, m.note...)
@@ -154,6 +162,10 @@ func (m *message) decodeWords(words []string) error {
 		if err = m.decodeMain(values); err == nil {
 			m.number, err = number("time limit", values[3], 0, uint64(maxLimit.Milliseconds()))
 		}
+	case verbUntil:
+		if err = m.decodeMain(values); err == nil {
+			m.number, err = number("time", values[3], 0, maxBoottime)
+		}
 	case verbHandOver:
 		files = 1
 	case verbWelcome:
@@ -170,10 +182,14 @@ func (m *message) decodeWords(words []string) error {
 	if files != len(m.files) {
 		return fmt.Errorf("want %d descriptors, got %d", files, len(m.files))
 	}
-	if len(m.note) > 0 && (m.long || m.verb != verbPut && m.verb != verbEntry && m.verb != verbWelcome) {
+	if len(m.note) > 0 && (m.long || !m.verb.hasNote()) {
 		return fmt.Errorf("an unexpected note")
 	}
 	return nil
+}
+
+func (v verb) hasNote() bool {
+	return v == verbPut || v == verbEntry || v == verbWelcome || v == verbUntil
 }
 
 // arguments is how many words follow a verb; -1: there is no such verb.
@@ -185,7 +201,7 @@ func arguments(v verb) int {
 		return 1
 	case verbCollected:
 		return 2
-	case verbPut, verbDeadline, verbEntry:
+	case verbPut, verbDeadline, verbUntil, verbEntry:
 		return 4
 	}
 	return -1
@@ -281,6 +297,7 @@ type greeting struct {
 	elsewhere bool   // its children have not fallen to the keeper
 	refused   string // why the binary of an update was given up
 	room      int    // the descriptor that makes room in the daemon's table; 0: none
+	leases    bool   // it knows the verb until
 }
 
 func (g greeting) encode() []byte {
@@ -298,6 +315,9 @@ func (g greeting) encode() []byte {
 	if g.room > 0 {
 		line("room", strconv.Itoa(g.room))
 	}
+	if g.leases {
+		line("leases", "yes")
+	}
 	return b
 }
 
@@ -311,6 +331,8 @@ func decodeGreeting(note []byte) (g greeting) {
 			g.elsewhere = value == "elsewhere"
 		case "refused":
 			g.refused = value
+		case "leases":
+			g.leases = value == "yes"
 		case "room":
 			if n, err := number(name, value, 3, 1<<24); err == nil {
 				g.room = int(n)

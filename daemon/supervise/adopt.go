@@ -13,6 +13,9 @@ import (
 // that init hasn't come to yet is as good as gone. Taken for there it would hide its
 // successor from a machine that is older than both (keeper and daemon have died).
 func (k *OSKernel) Adopt(c Command, run Run, exited func()) (Child, error) {
+	if run.Pid < 2 { // a damaged note: to signal the group of init would be to signal everybody
+		return nil, ErrGone
+	}
 	pidfd, err := unix.PidfdOpen(run.Pid, 0)
 	if err != nil {
 		if onlyLack(err) == nil {
@@ -34,7 +37,7 @@ func (k *OSKernel) Adopt(c Command, run Run, exited func()) (Child, error) {
 	}
 	ch := &child{
 		k: k, pid: run.Pid, pidfd: pidfd, start: run.StartTime, marker: c.Marker,
-		adopted: true, reaper: st.ppid, ooms: k.oom.recent(),
+		adopted: true, reaper: st.ppid, ooms: k.oom.recent(), group: countOfProcess(run.Pid),
 	}
 	k.setMain(run.Pid, true)
 	if ch.watch, err = k.watch(pidfd, exited); err != nil {

@@ -20,6 +20,7 @@ type child struct {
 	adopted bool
 	reaper  int    // who its orphans fall to; 0: not known
 	ooms    uint64 // the OOM killer's count when it was spawned
+	group   groupCount
 	reaped  uint64 // when, in clock ticks since boot; 0 = not yet
 	killed  bool   // we have sent SIGKILL
 	clear   *clearing
@@ -104,7 +105,12 @@ func (c *child) collect(learned func(Exit)) (known bool) {
 func (c *child) exit(ws unix.WaitStatus) Exit {
 	if ws.Signaled() {
 		sig := ws.Signal()
-		oom := sig == unix.SIGKILL && !c.killed && c.k.oom.grewSince(c.ooms)
+		oom := sig == unix.SIGKILL && !c.killed
+		if c.group.file != "" {
+			oom = oom && c.group.grew()
+		} else {
+			oom = oom && c.k.oom.grewSince(c.ooms)
+		}
 		return Exit{Signal: sig, CoreDump: ws.CoreDump(), OOM: oom}
 	}
 	return Exit{Code: ws.ExitStatus()}

@@ -256,7 +256,7 @@ func (c *child) isLeftover(st procStat, reapers []int) bool {
 	if st.pid == os.Getpid() || st.pid == c.k.keeper() || st.pid == 1 || c.k.isMain(st.pid) {
 		return false
 	}
-	if c.pid > 0 && st.group == c.pid && (st.start <= c.reaped || c.k.proc.marked(st.pid, c.marker)) {
+	if c.pid > 1 && st.group == c.pid && (st.start <= c.reaped || c.k.proc.marked(st.pid, c.marker)) {
 		return true
 	}
 	if !slices.Contains(reapers, st.ppid) || st.start < c.start {

@@ -3,7 +3,6 @@ package supervise
 import (
 	"context"
 	"errors"
-	"os"
 	"sync"
 	"syscall"
 	"testing"
@@ -109,7 +108,7 @@ type fakeChild struct {
 	reaps   int
 }
 
-func (k *fakeKernel) Spawn(c Command, _, _ *os.File, exited func()) (Child, error) {
+func (k *fakeKernel) Spawn(c Command, _ Launch, exited func()) (Child, error) {
 	k.mu.Lock()
 	gate := k.gate
 	k.mu.Unlock()

@@ -17,6 +17,9 @@ import (
 // The kernel gives a number only, without the step that failed (becoming the
 // user, entering the folder, running the program), so the steps are tried again.
 func explain(c Command, err error) error {
+	if f := (boundFault{}); errors.As(err, &f) {
+		return f
+	}
 	errno := syscall.Errno(0)
 	if !errors.As(err, &errno) {
 		return fmt.Errorf("cannot run %s: %v", c.Argv[0], err)
@@ -31,8 +34,17 @@ func explain(c Command, err error) error {
 	if !filepath.IsAbs(path) && c.Dir != "" {
 		path = filepath.Join(c.Dir, path) // the program is looked up from there
 	}
-	return errors.New(programFault(c, path, errno))
+	return failedSpawn{programFault(c, path, errno), errno}
 }
+
+// failedSpawn is a sentence that still knows the kernel's number.
+type failedSpawn struct {
+	text  string
+	errno syscall.Errno
+}
+
+func (f failedSpawn) Error() string { return f.text }
+func (f failedSpawn) Unwrap() error { return f.errno }
 
 // cwdFault is "" when the user of the app can enter its folder.
 func cwdFault(c Command) string {

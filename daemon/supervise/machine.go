@@ -13,7 +13,9 @@ const (
 	Stopped  State = iota
 	Spawning       // ordered, the result isn't there yet
 	Starting       // lives, but not yet for min_uptime
+	Unready        // has lived for min_uptime, and hasn't said yet that it is ready
 	Online
+	Parting  // is to end: what has to be done before it is signalled is under way
 	Stopping // signalled, the kill timer is armed
 	Killing  // SIGKILL was sent; repeated until the process is gone
 	Clearing // the main process is gone, the rest of its tree is being ended
@@ -23,7 +25,7 @@ const (
 )
 
 var stateNames = [states]string{
-	"stopped", "spawning", "starting", "online", "stopping", "killing", "clearing", "backoff", "errored",
+	"stopped", "spawning", "starting", "unready", "online", "parting", "stopping", "killing", "clearing", "backoff", "errored",
 }
 
 func (s State) String() string { return stateNames[s] }
@@ -41,10 +43,14 @@ const (
 	EvCleared                  // nothing is left of incarnation Inc
 	EvTimer                    // the timer of Epoch has run down
 	EvFound                    // a process runs that an earlier daemon started and could not note any more
-	events    = int(EvFound) + 1
+	EvHang                     // incarnation Inc lives, but is stuck; Cause says how that was seen
+	EvReady                    // incarnation Inc is ready
+	EvFail                     // incarnation Inc is of no use; Cause says why: it is ended, and that is a crash
+	EvParted                   // what had to be done before incarnation Inc is signalled is done
+	events    = int(EvParted) + 1
 )
 
-var eventNames = [events]string{"start", "stop", "restart", "reset", "spawned", "exited", "cleared", "timer", "found"}
+var eventNames = [events]string{"start", "stop", "restart", "reset", "spawned", "exited", "cleared", "timer", "found", "hang", "ready", "fail", "parted"}
 
 func (k EventKind) String() string { return eventNames[k] }
 
@@ -52,9 +58,9 @@ func (k EventKind) String() string { return eventNames[k] }
 type Event struct {
 	Kind    EventKind
 	At      time.Time
-	Inc     uint64                            // EvSpawned, EvExited, EvCleared
+	Inc     uint64                            // all that are about one incarnation
 	Epoch   uint64                            // EvTimer
-	Cause   string                            // EvRestart
+	Cause   string                            // EvRestart, EvHang, EvFail
 	Run     Run                               // EvSpawned, EvFound
 	Exit    Exit                              // EvExited; EvFound: of the run before, if there was one
 	Remains Remains                           // EvExited: what still lives of the tree
@@ -66,6 +72,7 @@ type ActionKind int
 
 const (
 	ActSpawn  ActionKind = iota // spawn incarnation Inc; its result comes back as EvSpawned or EvExited
+	ActPart                     // what is done before incarnation Inc is signalled; its end comes back as EvParted
 	ActSignal                   // Sig to the process (its group with the policy's TreeKill)
 	ActClear                    // Sig to what is left of the tree; its end comes back as EvCleared
 	ActGone                     // the incarnation is gone with all its leftovers
@@ -87,27 +94,45 @@ type Action struct {
 // a stop exit code) is Stopped and still wanted. As JSON it outlives its daemon:
 // Restore goes on from it.
 type Machine struct {
-	State    State   `json:"state"`
-	Want     bool    `json:"want,omitempty"`
-	Inc      uint64  `json:"inc,omitempty"` // spawns ordered so far
-	Run      Run     `json:"run,omitzero"`  // zero without a live process
-	Timer    Timer   `json:"timer,omitzero"`
-	Count    Count   `json:"count,omitzero"`
-	Plan     Plan    `json:"plan,omitzero"`
-	Recycle  bool    `json:"recycle,omitempty"` // Spawning: end the newcomer as soon as it is there
-	Asked    bool    `json:"asked,omitempty"`   // Stopping: it was told to end
-	Killed   bool    `json:"killed,omitempty"`  // SIGKILL was sent and something is still there
-	Cause    string  `json:"cause,omitempty"`
+	State   State  `json:"state"`
+	Want    bool   `json:"want,omitempty"`
+	Inc     uint64 `json:"inc,omitempty"` // spawns ordered so far
+	Run     Run    `json:"run,omitzero"`  // zero without a live process
+	Timer   Timer  `json:"timer,omitzero"`
+	Count   Count  `json:"count,omitzero"`
+	Plan    Plan   `json:"plan,omitzero"`
+	Recycle bool   `json:"recycle,omitempty"` // Spawning: end the newcomer as soon as it is there
+	Asked   bool   `json:"asked,omitempty"`   // Stopping: it was told to end
+	Killed  bool   `json:"killed,omitempty"`  // SIGKILL was sent and something is still there
+	Cause   string `json:"cause,omitempty"`
+	Conduct
 	LastExit *Exit   `json:"last_exit,omitempty"`
 	Ended    *Exit   `json:"ended,omitempty"`  // how Run has ended, from when that is known to when it is judged
 	Remains  Remains `json:"remains,omitzero"` // of the run before
 }
+
+// Conduct is what the present incarnation was found to be.
+type Conduct struct {
+	Ready Readiness `json:"ready,omitempty"`
+	Hang  string    `json:"hang,omitempty"`  // it is stuck, and SIGKILL was sent for that
+	Fault string    `json:"fault,omitempty"` // it is of no use, and is being ended for that
+}
+
+// Readiness is whether a run has said that it is ready.
+type Readiness int
+
+const (
+	NotAsked Readiness = iota // who has lived for min_uptime is ready
+	Awaited
+	Reached
+)
 
 // Run is the live process.
 type Run struct {
 	Pid       int       `json:"pid"`
 	StartTime uint64    `json:"start_time"` // clock ticks since boot (/proc/PID/stat field 22)
 	Started   time.Time `json:"started"`
+	Edition   uint64    `json:"edition,omitempty"` // of the command that it was spawned with; 0: not known
 }
 
 // Remains is what a main process has left that is dead and reaped.
@@ -172,7 +197,7 @@ func Step(m Machine, pol Policy, ev Event) (Machine, []Action) {
 			return m, nil
 		}
 		m.Timer = Timer{Epoch: m.Timer.Epoch}
-	case EvSpawned, EvExited, EvCleared:
+	case EvHang, EvReady, EvFail, EvParted, EvSpawned, EvExited, EvCleared:
 		if ev.Inc != m.Inc {
 			return m, nil
 		}
@@ -197,37 +222,56 @@ var table = [states][events]rule{
 	Stopped: {
 		EvStart: startFresh, EvStop: unwant, EvRestart: startFresh, EvReset: reset,
 		EvSpawned: ignore, EvExited: ignore, EvCleared: ignore, EvTimer: ignore, EvFound: takeOver,
+		EvHang: ignore, EvReady: ignore, EvFail: ignore, EvParted: ignore,
 	},
 	Spawning: {
 		EvStart: want, EvStop: dropNewcomer, EvRestart: recycleNewcomer, EvReset: reset,
 		EvSpawned: spawned, EvExited: spawnFailed, EvCleared: ignore, EvTimer: ignore, EvFound: spawned,
+		EvHang: ignore, EvReady: readyEarly, EvFail: ignore, EvParted: ignore,
 	},
 	Starting: {
 		EvStart: ignore, EvStop: stop, EvRestart: restart, EvReset: reset,
-		EvSpawned: ignore, EvExited: unstableExit, EvCleared: ignore, EvTimer: online, EvFound: unstableThenFound,
+		EvSpawned: ignore, EvExited: unstableExit, EvCleared: ignore, EvTimer: settled, EvFound: unstableThenFound,
+		EvHang: killStuck, EvReady: readyEarly, EvFail: fail, EvParted: ignore,
+	},
+	Unready: {
+		EvStart: ignore, EvStop: stop, EvRestart: restart, EvReset: reset,
+		EvSpawned: ignore, EvExited: unstableExit, EvCleared: ignore, EvTimer: late, EvFound: unstableThenFound,
+		EvHang: killStuck, EvReady: readyAtLast, EvFail: fail, EvParted: ignore,
 	},
 	Online: {
 		EvStart: ignore, EvStop: stop, EvRestart: restart, EvReset: reset,
 		EvSpawned: ignore, EvExited: stableExit, EvCleared: ignore, EvTimer: forget, EvFound: stableThenFound,
+		EvHang: killStuck, EvReady: ignore, EvFail: fail, EvParted: ignore,
+	},
+	Parting: {
+		EvStart: want, EvStop: unwant, EvRestart: wantAgain, EvReset: reset,
+		EvSpawned: ignore, EvExited: requestedExit, EvCleared: ignore, EvTimer: parted, EvFound: requestedThenFound,
+		EvHang: killStuck, EvReady: ignore, EvFail: ignore, EvParted: parted,
 	},
 	Stopping: {
 		EvStart: want, EvStop: unwant, EvRestart: wantAgain, EvReset: reset,
 		EvSpawned: ignore, EvExited: requestedExit, EvCleared: ignore, EvTimer: kill, EvFound: requestedThenFound,
+		EvHang: ignore, EvReady: ignore, EvFail: ignore, EvParted: ignore,
 	},
 	Killing: {
 		EvStart: want, EvStop: unwant, EvRestart: wantAgain, EvReset: reset,
 		EvSpawned: ignore, EvExited: requestedExit, EvCleared: ignore, EvTimer: kill, EvFound: requestedThenFound,
+		EvHang: ignore, EvReady: ignore, EvFail: ignore, EvParted: ignore,
 	},
 	Clearing: {
 		EvStart: startAfterClearing, EvStop: stopAfterClearing, EvRestart: restartAfterClearing, EvReset: reset,
 		EvSpawned: ignore, EvExited: ignore, EvCleared: cleared, EvTimer: killLeftovers, EvFound: takeOver,
+		EvHang: ignore, EvReady: ignore, EvFail: ignore, EvParted: ignore,
 	},
 	Backoff: {
 		EvStart: startNow, EvStop: rest, EvRestart: startNow, EvReset: reset,
 		EvSpawned: ignore, EvExited: ignore, EvCleared: ignore, EvTimer: startDue, EvFound: takeOver,
+		EvHang: ignore, EvReady: ignore, EvFail: ignore, EvParted: ignore,
 	},
 	Errored: {
 		EvStart: startFresh, EvStop: rest, EvRestart: startFresh, EvReset: reset,
 		EvSpawned: ignore, EvExited: ignore, EvCleared: ignore, EvTimer: startDue, EvFound: takeOver,
+		EvHang: ignore, EvReady: ignore, EvFail: ignore, EvParted: ignore,
 	},
 }

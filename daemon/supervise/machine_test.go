@@ -23,9 +23,12 @@ func in(s State) Machine {
 	switch s {
 	case Stopped:
 		m.Want = false
-	case Starting, Online, Stopping, Killing:
+	case Starting, Unready, Online, Parting, Stopping, Killing:
 		m.Run = Run{Pid: 42, StartTime: 9, Started: t0}
 		m.Timer.Armed = true
+		if s == Unready {
+			m.Ready = Awaited
+		}
 	case Clearing:
 		m.Timer.Armed = true
 		m.Plan = Plan{Then: thenRun, Due: t0.Add(time.Second), Delay: time.Second, Again: true}
@@ -44,7 +47,7 @@ func event(k EventKind) Event {
 }
 
 func words(acts []Action) string {
-	names := []string{"spawn", "signal", "clear", "gone", "arm", "disarm"}
+	names := []string{"spawn", "part", "signal", "clear", "gone", "arm", "disarm"}
 	var w []string
 	for _, a := range acts {
 		text := names[a.Kind]
@@ -66,47 +69,68 @@ func TestEveryPair(t *testing.T) {
 		Stopped: {
 			"spawning true: spawn", "stopped false: ", "spawning true: spawn", "stopped false: ",
 			"stopped false: ", "stopped false: ", "stopped false: ", "stopped false: ",
-			"starting true: arm(1s)",
+			"starting true: arm(1s)", "stopped false: ",
+			"stopped false: ", "stopped false: ", "stopped false: ",
 		},
 		Spawning: {
 			"spawning true: ", "spawning false: ", "spawning true: ", "spawning true: ",
 			"starting true: arm(1s)", "backoff true: arm(100ms)", "spawning true: ", "spawning true: ",
-			"starting true: arm(1s)",
+			"starting true: arm(1s)", "spawning true: ",
+			"spawning true: ", "spawning true: ", "spawning true: ",
 		},
 		Starting: {
 			"starting true: ", "stopping false: signal(SIGINT) arm(5s)", "stopping true: signal(SIGINT) arm(5s)", "starting true: ",
 			"starting true: ", "backoff true: gone disarm arm(100ms)", "starting true: ", "online true: ",
-			"starting true: arm(1s)",
+			"starting true: arm(1s)", "starting true: signal(SIGKILL)",
+			"starting true: ", "stopping true: signal(SIGINT) arm(5s)", "starting true: ",
+		},
+		Unready: {
+			"unready true: ", "stopping false: signal(SIGINT) arm(5s)", "stopping true: signal(SIGINT) arm(5s)", "unready true: ",
+			"unready true: ", "backoff true: gone disarm arm(100ms)", "unready true: ", "stopping true: signal(SIGINT) arm(5s)",
+			"starting true: arm(1s)", "unready true: signal(SIGKILL)",
+			"online true: disarm", "stopping true: signal(SIGINT) arm(5s)", "unready true: ",
 		},
 		Online: {
 			"online true: ", "stopping false: signal(SIGINT) arm(5s)", "stopping true: signal(SIGINT) arm(5s)", "online true: ",
 			"online true: ", "spawning true: gone disarm spawn", "online true: ", "online true: ",
-			"starting true: arm(1s)",
+			"starting true: arm(1s)", "online true: signal(SIGKILL)",
+			"online true: ", "stopping true: signal(SIGINT) arm(5s)", "online true: ",
+		},
+		Parting: {
+			"parting true: ", "parting false: ", "parting true: ", "parting true: ",
+			"parting true: ", "spawning true: gone disarm spawn", "parting true: ", "stopping true: signal(SIGINT) arm(5s)",
+			"starting true: arm(1s)", "parting true: signal(SIGKILL)",
+			"parting true: ", "parting true: ", "stopping true: signal(SIGINT) arm(5s)",
 		},
 		Stopping: {
 			"stopping true: ", "stopping false: ", "stopping true: ", "stopping true: ",
 			"stopping true: ", "spawning true: gone disarm spawn", "stopping true: ", "killing true: signal(SIGKILL) arm(5s)",
-			"starting true: arm(1s)",
+			"starting true: arm(1s)", "stopping true: ",
+			"stopping true: ", "stopping true: ", "stopping true: ",
 		},
 		Killing: {
 			"killing true: ", "killing false: ", "killing true: ", "killing true: ",
 			"killing true: ", "spawning true: gone disarm spawn", "killing true: ", "killing true: signal(SIGKILL) arm(5s)",
-			"starting true: arm(1s)",
+			"starting true: arm(1s)", "killing true: ",
+			"killing true: ", "killing true: ", "killing true: ",
 		},
 		Clearing: {
 			"clearing true: ", "clearing false: ", "clearing true: ", "clearing true: ",
 			"clearing true: ", "clearing true: ", "backoff true: gone disarm arm(1s)", "clearing true: clear(SIGKILL) arm(5s)",
-			"starting true: arm(1s)",
+			"starting true: arm(1s)", "clearing true: ",
+			"clearing true: ", "clearing true: ", "clearing true: ",
 		},
 		Backoff: {
 			"spawning true: disarm spawn", "stopped false: disarm", "spawning true: disarm spawn", "backoff true: ",
 			"backoff true: ", "backoff true: ", "backoff true: ", "spawning true: spawn",
-			"starting true: arm(1s)",
+			"starting true: arm(1s)", "backoff true: ",
+			"backoff true: ", "backoff true: ", "backoff true: ",
 		},
 		Errored: {
 			"spawning true: disarm spawn", "stopped false: disarm", "spawning true: disarm spawn", "errored true: ",
 			"errored true: ", "errored true: ", "errored true: ", "spawning true: spawn",
-			"starting true: arm(1s)",
+			"starting true: arm(1s)", "errored true: ",
+			"errored true: ", "errored true: ", "errored true: ",
 		},
 	}
 	for st := range State(states) {
@@ -131,7 +155,7 @@ func TestEveryPair(t *testing.T) {
 func TestStaleNewsChangesNothing(t *testing.T) {
 	t.Parallel()
 	for st := range State(states) {
-		for _, k := range []EventKind{EvSpawned, EvExited, EvCleared, EvTimer} {
+		for _, k := range []EventKind{EvSpawned, EvExited, EvCleared, EvTimer, EvHang, EvReady, EvFail, EvParted} {
 			for _, off := range []int{-1, +1} {
 				ev := event(k)
 				ev.Inc, ev.Epoch = uint64(7+off), uint64(3+off)
@@ -351,6 +375,28 @@ func TestRequestedEndsAreNoCrashes(t *testing.T) {
 	l.on(EvSpawned).on(EvStop).exit(0).is(Stopped)
 	if l.m.Count.Unstable != 1 || l.m.Want {
 		t.Errorf("after a stop: %+v", l.m)
+	}
+}
+
+// TestHang: it is killed at once, and its end is a crash, with what was seen as its cause.
+func TestHang(t *testing.T) {
+	t.Parallel()
+	l := newLife(t).up()
+	l.ev(Event{Kind: EvHang, Cause: "9 waiting"}).is(Online).exit(0).is(Spawning)
+	if l.m.LastExit.Hang != "9 waiting" || l.m.Cause != "9 waiting" || l.m.LastExit.Requested || l.m.Count != (Count{Restarts: 1}) {
+		t.Errorf("after a hang: %+v, exit %+v", l.m, l.m.LastExit)
+	}
+	l.on(EvSpawned).ev(Event{Kind: EvHang, Cause: "8 waiting"}).is(Starting).exit(0).is(Backoff)
+	if l.m.Count.Unstable != 1 {
+		t.Errorf("a hang before min_uptime: %+v", l.m.Count)
+	}
+	l.on(EvTimer).on(EvSpawned).exit(1)
+	if l.m.LastExit.Hang != "" || l.m.Cause != "" {
+		t.Errorf("a crash after a hang: %+v, exit %+v", l.m, l.m.LastExit)
+	}
+	l = newLife(t).up().ev(Event{Kind: EvHang, Cause: "7 waiting"}).on(EvStop).is(Stopping).exit(0).is(Stopped)
+	if l.m.Hang != "" {
+		t.Errorf("stopped while it was killed: %+v", l.m)
 	}
 }
 

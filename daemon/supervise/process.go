@@ -1,7 +1,7 @@
 package supervise
 
 import (
-	"os"
+	"context"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -13,11 +13,14 @@ type Config struct {
 	Command  Command
 	Policy   Policy
 	Kernel   Kernel
-	Stdio    func() (out, err *os.File, e error) // per spawn: fresh descriptions, closed after the spawn; nil files mean /dev/null
-	Keep     func(Machine)                       // at every transition, before its effects: what Restore needs after the death of this daemon
-	OnChange func(Snapshot)                      // after every transition, in order; a crash with an immediate restart is one
-	Clock    Clock                               // nil: the system's
-	Jitter   func(time.Duration) time.Duration   // ±10 %; nil: random
+	Made     func(*Process)                    // by Restore, before any other is called: what was restored may change at once; nil: nothing
+	Launch   func(inc uint64) (Launch, error)  // per spawn; nil: nothing is given
+	Keep     func(Machine)                     // at every transition, before its effects: what Restore needs after the death of this daemon
+	OnChange func(Snapshot)                    // after every transition, in order; a crash with an immediate restart is one
+	Part     func(inc uint64, parted func())   // does what is to be done before a signal, and calls parted (once, from another goroutine); nil: nothing
+	Ask      func(inc uint64) bool             // asks a process to end in another way than by KillSignal; false: there is none. nil: never
+	Clock    Clock                             // nil: the system's
+	Jitter   func(time.Duration) time.Duration // ±10 %; nil: random
 }
 
 // Kernel is the operating system as a Process sees it; tests bring a fake.
@@ -25,7 +28,7 @@ type Kernel interface {
 	// Spawn starts c in a new process group; exited is called once, from
 	// another goroutine, when the main process has ended (not yet reaped),
 	// possibly before Spawn returns. Spawns are bounded: it may wait for its turn.
-	Spawn(c Command, out, err *os.File, exited func()) (Child, error)
+	Spawn(c Command, l Launch, exited func()) (Child, error)
 	// Adopt takes over a process that an earlier daemon spawned, dead ones included
 	// that nobody has reaped yet. ErrGone: there is no such process any more.
 	Adopt(c Command, run Run, exited func()) (Child, error)
@@ -64,11 +67,19 @@ type Process struct {
 	child     Child  // nil: none, or not known yet
 	early     uint64 // an incarnation whose exit was seen before its Spawned
 	unarm     func() bool
+	cancel    context.CancelFunc // of what is done before the spawn that is under way
 	watchers  []*watcher
 	launching bool // the kernel has been asked to spawn and hasn't answered yet
-	closing   bool
-	leaving   bool // Abandon was called
-	left      bool // nothing may be done any more
+	farewell
+}
+
+// farewell is about ends: that of the process, and our own.
+type farewell struct {
+	patience time.Duration // StopWithin's, until the process is signalled; 0: the policy's
+	hurried  bool          // Kill was called for the present incarnation
+	closing  bool
+	leaving  bool // Abandon was called
+	left     bool // nothing may be done any more
 }
 
 // New starts the actor's goroutine with nothing running and nothing wanted.
@@ -85,7 +96,7 @@ func create(cfg Config, m Machine) *Process {
 	if cfg.Jitter == nil {
 		cfg.Jitter = jitter
 	}
-	p := &Process{cfg: cfg, m: m, policy: cfg.Policy, done: make(chan struct{}), unarm: func() bool { return false }}
+	p := &Process{cfg: cfg, m: m, policy: cfg.Policy, done: make(chan struct{}), unarm: func() bool { return false }, cancel: func() {}}
 	p.mail.init()
 	first := m.snapshot()
 	p.snap.Store(&first)
@@ -102,6 +113,17 @@ func (p *Process) Stop() { p.request(Event{Kind: EvStop}) }
 
 // Restart stops it if it runs, then starts it; counts as a restart.
 func (p *Process) Restart(cause string) { p.request(Event{Kind: EvRestart, Cause: cause}) }
+
+// Hang says that an incarnation is stuck: it is killed at once, and that is a crash.
+func (p *Process) Hang(inc uint64, how string) { p.request(Event{Kind: EvHang, Inc: inc, Cause: how}) }
+
+// Ready says that an incarnation is ready; it matters if its policy asks for that.
+func (p *Process) Ready(inc uint64) { p.request(Event{Kind: EvReady, Inc: inc}) }
+
+// Fail says that an incarnation is of no use, and why: it is ended, and that is a crash.
+func (p *Process) Fail(inc uint64, why string) {
+	p.request(Event{Kind: EvFail, Inc: inc, Cause: why})
+}
 
 // Reset sets the counters to zero.
 func (p *Process) Reset() { p.request(Event{Kind: EvReset}) }
@@ -125,13 +147,15 @@ func (p *Process) Signal(sig syscall.Signal) error {
 	}
 }
 
-// Configure replaces command and policy; a running incarnation keeps its own.
+// Configure replaces command and policy; a running incarnation keeps its own, but for
+// what is done before it is signalled: that is the app's, not the program's.
 func (p *Process) Configure(c Command, pol Policy) {
 	p.mail.post(func() {
 		p.cfg.Command, p.cfg.Policy = c, pol
 		if p.m.Run.Pid == 0 && p.m.State != Spawning && p.m.State != Clearing {
 			p.policy = pol
 		}
+		p.policy.PreStop = pol.PreStop
 	})
 }
 
@@ -172,10 +196,13 @@ func (p *Process) step(ev Event) {
 	}
 	ev.Jitter = p.cfg.Jitter
 	was := p.m
-	m, acts := Step(was, p.policy, ev)
+	m, acts := Step(was, p.policyFor(ev), ev)
 	p.m = m
 	if m != was {
 		p.keep()
+	}
+	if m.Recycle {
+		p.cancel() // what is done before the spawn needn't be done any more
 	}
 	for _, a := range acts {
 		p.do(a)
@@ -185,10 +212,26 @@ func (p *Process) step(ev Event) {
 	}
 }
 
+// policyFor is the policy, with the time that somebody gave the process to end when it
+// comes to be asked for that.
+func (p *Process) policyFor(ev Event) Policy {
+	pol := p.policy
+	asking := ev.Kind == EvStop || p.m.State == Parting && (ev.Kind == EvParted || ev.Kind == EvTimer)
+	if p.patience > 0 && asking {
+		pol.KillTimeout = p.patience
+	}
+	if p.hurried {
+		pol.KillTimeout, pol.PreStop = 0, 0
+	}
+	return pol
+}
+
 func (p *Process) do(a Action) {
 	switch a.Kind {
 	case ActSpawn:
 		p.spawn(a.Inc)
+	case ActPart:
+		p.part(a.Inc)
 	case ActSignal:
 		p.signal(a.Sig)
 	case ActClear:
@@ -209,11 +252,23 @@ func (p *Process) signal(sig syscall.Signal) {
 	if p.child == nil {
 		return // it couldn't be adopted yet; adoption makes up for it
 	}
-	_ = p.child.Signal(sig, p.policy.TreeKill) // an error means it has ended: its exit is on the way
+	if p.m.State != Stopping || p.cfg.Ask == nil || !p.cfg.Ask(p.m.Inc) {
+		_ = p.child.Signal(sig, p.policy.TreeKill) // an error means it has ended: its exit is on the way
+	}
 	if p.m.State == Stopping {
 		p.m.Asked = true
 		p.keep()
 	}
+}
+
+// part has done what comes before a signal.
+func (p *Process) part(inc uint64) {
+	parted := func() { p.mail.post(func() { p.step(Event{Kind: EvParted, Inc: inc}) }) }
+	if p.cfg.Part == nil {
+		parted()
+		return
+	}
+	p.cfg.Part(inc, parted)
 }
 
 func (p *Process) clear(sig syscall.Signal) {
@@ -239,35 +294,41 @@ func (p *Process) keep() {
 
 // spawn orders incarnation inc with the newest configuration.
 func (p *Process) spawn(inc uint64) {
-	p.policy = p.cfg.Policy
-	var out, err *os.File
-	if p.cfg.Stdio != nil {
+	p.policy, p.patience, p.hurried = p.cfg.Policy, 0, false
+	var l Launch
+	if p.cfg.Launch != nil {
 		var e error
-		if out, err, e = p.cfg.Stdio(); e != nil {
+		if l, e = p.cfg.Launch(inc); e != nil {
 			p.mail.post(func() { p.spawnFailed(inc, e) })
 			return
 		}
 	}
 	p.launching = true
-	go p.launch(inc, p.cfg.Command, out, err) // ends with the kernel's answer; Close waits for the event it posts
+	ctx, cancel := context.WithCancel(context.Background())
+	p.cancel = cancel
+	go p.launch(ctx, inc, p.cfg.Command, l) // ends with the kernel's answer; Close waits for the event it posts
 }
 
-// launch waits for the kernel, so that the actor needn't.
-func (p *Process) launch(inc uint64, c Command, out, err *os.File) {
-	child, e := p.cfg.Kernel.Spawn(c, out, err, func() {
-		p.mail.post(func() { p.exited(inc) })
-	})
-	if out != nil {
-		out.Close()
+// launch waits for the kernel, and what is to be done before, so that the actor needn't.
+func (p *Process) launch(ctx context.Context, inc uint64, c Command, l Launch) {
+	var child Child
+	var e error
+	if l.Before != nil {
+		e = l.Before(ctx)
 	}
-	if err != nil {
-		err.Close()
+	if e == nil {
+		c.Env = withEntries(c.Env, l.Env)
+		child, e = p.cfg.Kernel.Spawn(c, l, func() {
+			p.mail.post(func() { p.exited(inc) })
+		})
 	}
+	l.close()
 	p.mail.post(func() {
 		p.launching = false
+		p.cancel()
 		switch {
 		case e == nil:
-			p.spawned(inc, child)
+			p.spawned(inc, child, c.Edition)
 		case !p.leaving: // else the next daemon tries again
 			p.spawnFailed(inc, e)
 		}
@@ -282,9 +343,9 @@ func (p *Process) spawnFailed(inc uint64, e error) {
 	p.step(Event{Kind: EvExited, At: now, Inc: inc, Exit: Exit{At: now, Err: e.Error()}})
 }
 
-func (p *Process) spawned(inc uint64, child Child) {
+func (p *Process) spawned(inc uint64, child Child, edition uint64) {
 	pid, start := child.Identity()
-	run := Run{Pid: pid, StartTime: start, Started: p.cfg.Clock.Now()}
+	run := Run{Pid: pid, StartTime: start, Started: p.cfg.Clock.Now(), Edition: edition}
 	p.child = child
 	p.step(Event{Kind: EvSpawned, At: run.Started, Inc: inc, Run: run})
 	if p.early == inc {
@@ -316,13 +377,14 @@ func (p *Process) exited(inc uint64) {
 	p.step(Event{Kind: EvExited, At: now, Inc: inc, Exit: exit, Remains: remains})
 }
 
-// publish makes the machine's state known: to readers, to those who wait, to OnChange.
+// publish makes the machine's state known: to readers, to OnChange, and then to those who
+// wait, so that what follows from a state is done when they see it.
 func (p *Process) publish() {
 	s := p.m.snapshot()
 	s.Generation = p.snap.Load().Generation + 1
 	p.snap.Store(&s)
-	p.tell(s)
 	if p.cfg.OnChange != nil {
 		p.cfg.OnChange(s)
 	}
+	p.tell(s)
 }

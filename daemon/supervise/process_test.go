@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"syscall"
 	"testing"
@@ -229,7 +228,7 @@ func TestStdioThatCannotBeMade(t *testing.T) {
 	t.Parallel()
 	p := New(Config{
 		Command: Command{Argv: []string{"one"}}, Policy: testPolicy(), Kernel: &fakeKernel{}, Clock: newFakeClock(),
-		Stdio: func() (_, _ *os.File, _ error) { return nil, nil, errors.New("cannot open its log") },
+		Launch: func(uint64) (Launch, error) { return Launch{}, errors.New("cannot open its log") },
 	})
 	defer p.Close()
 	p.Start()
@@ -322,4 +321,56 @@ func TestSignalIsNoRequest(t *testing.T) {
 	if after := s.Snapshot(); after != before {
 		t.Errorf("the signal made %+v of %+v", after, before)
 	}
+}
+
+// TestSucceed: a successor counts on from the process whose place it takes.
+func TestSucceed(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.up().die(Exit{Code: 3}, false)
+	s.await("again alive", func(n Snapshot) bool { return n.Incarnation == 2 && n.Pid != 0 })
+	others := &fakeKernel{}
+	p := Succeed(Config{Command: s.cfg.Command, Policy: testPolicy(), Kernel: others, Clock: s.clock}, s.Machine())
+	defer func() {
+		p.Stop()
+		if _, err := p.Await(context.Background(), func(n Snapshot) bool { return n.Status == StatusStopping }); err != nil {
+			t.Error(err)
+		}
+		others.last().die(Exit{Signal: syscall.SIGINT}, false)
+		p.Close()
+	}()
+	if n := p.Snapshot(); n.Incarnation != 2 || n.Restarts != 2 || n.Want || n.LastExit == nil || n.LastExit.Code != 3 {
+		t.Errorf("before its start it is %+v", n)
+	}
+	p.Start()
+	n, err := p.Await(context.Background(), func(n Snapshot) bool { return n.Pid != 0 })
+	if err != nil || n.Incarnation != 3 || n.Restarts != 2 {
+		t.Errorf("it is %+v (%v)", n, err)
+	}
+}
+
+// TestStopWithin: a process may be given more time than usual to end; what it leaves has
+// the usual one.
+func TestStopWithin(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	child := s.up()
+	s.StopWithin(20 * time.Second)
+	s.sync()
+	s.clock.advance(19*time.Second, s.sync)
+	if got, _, _ := child.got(); !slices.Equal(got, []syscall.Signal{syscall.SIGINT}) {
+		t.Errorf("within its time it got %v", got)
+	}
+	s.clock.advance(2*time.Second, s.sync)
+	if got, _, _ := child.got(); !slices.Equal(got, []syscall.Signal{syscall.SIGINT, syscall.SIGKILL}) {
+		t.Errorf("after it, it got %v", got)
+	}
+	child.die(Exit{Signal: syscall.SIGKILL}, true)
+	s.await("clearing", func(n Snapshot) bool { return n.Clearing })
+	s.clock.advance(6*time.Second, s.sync)
+	if _, clears, _ := child.got(); !slices.Equal(clears, []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL}) {
+		t.Errorf("what it left got %v", clears)
+	}
+	s.kernel.cleared().gone()
+	s.until(StatusStopped)
 }

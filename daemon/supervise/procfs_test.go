@@ -211,14 +211,27 @@ func TestOOMCounter(t *testing.T) {
 
 func TestOOMCounterPrefersTheCgroup(t *testing.T) {
 	t.Parallel()
-	proc := fakeProc(t, map[string]string{
-		"self/cgroup": "4:memory:/old\n0::/app.slice/gopm\n", "vmstat": "oom_kill 1\n",
-		"app.slice/gopm/memory.events": "low 0\noom 8\noom_kill 7\noom_group_kill 0\n",
-	}).root
-	o := newOOMCounter(proc, proc)
-	defer o.close()
-	if got := o.read(); got != 7 {
-		t.Errorf("counts %d", got)
+	const groups, v1 = "4:memory:/old\n0::/app.slice/gopm\n", "oom_kill_disable 0\nunder_oom 0\noom_kill %d\n"
+	v2 := func(n int) string { return fmt.Sprintf("low 0\noom 8\noom_kill %d\noom_group_kill 0\n", n) }
+	for name, c := range map[string]struct {
+		files map[string]string
+		want  uint64
+	}{
+		"version 2":                   {map[string]string{"self/cgroup": groups, "app.slice/gopm/memory.events": v2(7)}, 7},
+		"version 2 in a container":    {map[string]string{"self/cgroup": "0::/\n", "memory.events": v2(6)}, 6},
+		"its name is the host's":      {map[string]string{"self/cgroup": "0::/docker/1\n", "memory.events": v2(5)}, 5},
+		"version 1":                   {map[string]string{"self/cgroup": groups, "memory/old/memory.oom_control": fmt.Sprintf(v1, 4)}, 4},
+		"version 1 in a container":    {map[string]string{"self/cgroup": "3:cpu,memory:/docker/1\n", "memory/memory.oom_control": fmt.Sprintf(v1, 3)}, 3},
+		"version 1 before Linux 4.13": {map[string]string{"self/cgroup": groups, "memory/old/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\n"}, 1},
+		"none":                        {map[string]string{"self/cgroup": groups}, 1},
+	} {
+		c.files["vmstat"] = "oom_kill 1\n"
+		proc := fakeProc(t, c.files).root
+		o := newOOMCounter(proc, proc)
+		if got := o.read(); got != c.want {
+			t.Errorf("%s: counts %d, want %d", name, got, c.want)
+		}
+		o.close()
 	}
 }
 

@@ -40,7 +40,7 @@ func newScene(t *testing.T, c Command, pol Policy) *scene {
 			s.lines <- in.Text()
 		}
 	}()
-	s.Process = New(Config{Command: c, Policy: pol, Kernel: s.kernel, Stdio: s.stdio})
+	s.Process = New(Config{Command: c, Policy: pol, Kernel: s.kernel, Launch: s.launch})
 	t.Cleanup(func() {
 		s.Close()
 		w.Close()
@@ -50,12 +50,12 @@ func newScene(t *testing.T, c Command, pol Policy) *scene {
 	return s
 }
 
-func (s *scene) stdio() (out, err *os.File, e error) {
+func (s *scene) launch(uint64) (Launch, error) {
 	fd, e := unix.FcntlInt(s.out.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	if e != nil {
-		return nil, nil, e
+		return Launch{}, e
 	}
-	return os.NewFile(uintptr(fd), "out"), nil, nil
+	return Launch{Out: os.NewFile(uintptr(fd), "out")}, nil
 }
 
 // newTestKernel makes sure at the end that nothing was forgotten in it.

@@ -10,6 +10,9 @@ import (
 // even as a zombie.
 var ErrGone = errors.New("the process is gone")
 
+// errNotSpawned is for an incarnation that was to end before it was there.
+var errNotSpawned = errors.New("not started: it was to end before that")
+
 // adoptAgain is the pause before another try when a process lives and can't be
 // watched, for want of descriptors or memory.
 const adoptAgain = time.Second
@@ -27,6 +30,9 @@ const adoptAgain = time.Second
 // Policy changed since the incarnation was started are its own from now on.
 func Restore(cfg Config, m Machine, found Run) *Process {
 	p := create(cfg, m)
+	if cfg.Made != nil {
+		cfg.Made(p)
+	}
 	p.mail.post(func() { p.resume(found) })
 	go p.run() // ended by Close or Abandon, which wait for it
 	return p
@@ -53,6 +59,7 @@ func (p *Process) Abandon() {
 	p.mail.post(func() {
 		p.leaving = true
 		p.unarm()
+		p.cancel()
 		if !p.launching {
 			p.letGo()
 			return
@@ -82,10 +89,12 @@ func (p *Process) resume(found Run) {
 		found = Run{}
 	}
 	switch st := p.m.State; {
-	case st == Starting || st == Online || st == Stopping || st == Killing:
+	case st == Starting || st == Unready || st == Online || st == Parting || st == Stopping || st == Killing:
 		p.resumeRun(found)
 	case found.Pid != 0:
 		p.takeOver(found)
+	case st == Spawning && p.m.Recycle: // nobody wants it, and what is done before a spawn may take long
+		p.spawnFailed(p.m.Inc, errNotSpawned)
 	case st == Spawning:
 		p.spawn(p.m.Inc)
 	case st == Clearing:
@@ -124,6 +133,8 @@ func (p *Process) resumeRun(found Run) {
 	p.child = child
 	p.rearm()
 	switch {
+	case p.m.State == Parting:
+		p.step(Event{Kind: EvParted, Inc: inc}) // what was under way has died with the daemon before
 	case p.m.State == Killing:
 		p.signal(syscall.SIGKILL)
 	case p.m.State == Stopping && !p.m.Asked:
@@ -165,7 +176,7 @@ func (p *Process) rearm() {
 	now := p.cfg.Clock.Now()
 	t := &p.m.Timer
 	switch p.m.State {
-	case Starting, Stopping, Killing, Clearing, Backoff:
+	case Starting, Unready, Parting, Stopping, Killing, Clearing, Backoff:
 		if !t.Armed {
 			*t = Timer{Epoch: t.Epoch + 1, Armed: true, Due: now}
 		}

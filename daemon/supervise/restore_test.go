@@ -73,6 +73,32 @@ func TestRestoreAfterAnUnseenExit(t *testing.T) {
 	}
 }
 
+// TestRestoredIsKnownBeforeItChanges: what has happened meanwhile is told at once, and who
+// is told may want to ask something of it.
+func TestRestoredIsKnownBeforeItChanges(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.up()
+	s.Process.Abandon()
+	m := s.Process.Machine()
+	s.kernel.last().reaps++ // by somebody else: its end is told
+	cfg, early := s.config(), make(chan bool, 1)
+	var made *Process
+	cfg.Made = func(p *Process) { made = p }
+	change := cfg.OnChange
+	cfg.OnChange = func(n Snapshot) {
+		select {
+		case early <- made == nil:
+		default:
+		}
+		change(n)
+	}
+	s.Process = Restore(cfg, m, Run{})
+	if <-early || made != s.Process {
+		t.Error("a change was told before anybody had the process")
+	}
+}
+
 // TestRestoreKnowsAnExitThatWasNoted: the daemon reaped the process and died before
 // it had decided what follows.
 func TestRestoreKnowsAnExitThatWasNoted(t *testing.T) {
@@ -235,6 +261,26 @@ func TestRestoreSpawning(t *testing.T) {
 		n := s.alive()
 		if n.Incarnation != 4 || n.Restarts != 3 || (n.Pid == child.pid) != there {
 			t.Errorf("there %v: %+v", there, n)
+		}
+	}
+}
+
+// TestRestoreOfOneThatWasToEndBeforeItWasThere: it was stopped, or is to be restarted, while
+// pre_start ran. The stopped one is not started for that.
+func TestRestoreOfOneThatWasToEndBeforeItWasThere(t *testing.T) {
+	t.Parallel()
+	for _, isWanted := range []bool{false, true} {
+		s := newStage(t)
+		s.Process.Abandon()
+		s.Process = Restore(s.config(), Machine{State: Spawning, Want: isWanted, Inc: 4, Recycle: true}, Run{})
+		s.sync()
+		if n := s.Snapshot(); !isWanted && (n.Status != StatusStopped || n.Incarnation != 4 || !n.LastExit.Requested) {
+			t.Errorf("it was stopped: %+v", n)
+		}
+		if isWanted {
+			if n := s.alive(); n.Incarnation != 5 {
+				t.Errorf("it is wanted: %+v", n)
+			}
 		}
 	}
 }

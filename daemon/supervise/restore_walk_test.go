@@ -27,7 +27,7 @@ func TestDeathsInAnyState(t *testing.T) {
 	}
 	died := map[State]int{}
 	pol := testPolicy()
-	pol.MaxRestarts = 3
+	pol.MaxRestarts, pol.Ready, pol.PreStop = 3, 2*time.Second, time.Second
 	for seed := range seeds {
 		l := &lives{stage: newStageWith(t, pol), r: rand.New(rand.NewPCG(uint64(seed), 3))}
 		for range steps {
@@ -43,7 +43,7 @@ func TestDeathsInAnyState(t *testing.T) {
 			}
 		}
 	}
-	for _, st := range []State{Stopped, Starting, Online, Stopping, Killing, Clearing, Backoff, Errored} {
+	for _, st := range []State{Stopped, Starting, Unready, Online, Stopping, Killing, Clearing, Backoff, Errored} {
 		if died[st] == 0 && !testing.Short() {
 			t.Errorf("no daemon died with a %v process", st)
 		}
@@ -60,8 +60,10 @@ func (l *lives) live() {
 		l.Stop()
 	case pick == 1:
 		l.Restart("")
-	case pick < 4:
+	case pick < 3:
 		l.Start()
+	case pick < 4:
+		l.Ready(m.Inc)
 	case pick < 6 && m.Run.Pid != 0:
 		l.kernel.last().die(Exit{Code: 1}, l.r.IntN(3) == 0)
 	case pick < 7 && m.State == Clearing:
@@ -119,7 +121,7 @@ func (l *lives) check() error {
 		return fmt.Errorf("%d timers", timers)
 	}
 	switch m.State {
-	case Starting, Stopping, Killing, Clearing, Backoff:
+	case Starting, Unready, Parting, Stopping, Killing, Clearing, Backoff:
 		if !m.Timer.Armed {
 			return fmt.Errorf("no timer")
 		}

@@ -22,6 +22,10 @@ func TestMain(m *testing.M) {
 	if role := os.Getenv(strings.TrimSuffix(roleKey, "=")); role != "" {
 		os.Exit(play(role))
 	}
+	if len(os.Args) > 1 && os.Args[1] == BoundWord {
+		fmt.Println(BecomeBound(os.Args[2:]))
+		os.Exit(1)
+	}
 	// The test process plays the keeper: orphans of the children fall to it.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		fmt.Println("cannot become a subreaper:", err)

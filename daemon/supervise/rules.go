@@ -1,6 +1,8 @@
 package supervise
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
 	"syscall"
 	"time"
@@ -50,12 +52,33 @@ func recycleNewcomer(s *step) {
 
 func stop(s *step) {
 	unwant(s)
-	s.halt()
+	s.part()
 }
 
 func restart(s *step) {
 	wantAgain(s)
-	s.halt()
+	s.part()
+}
+
+// fail ends one that lives and is of no use. Its end is a crash like any other, but if
+// somebody asks for it meanwhile.
+func fail(s *step) {
+	s.m.Fault = s.ev.Cause
+	s.m.Plan.Again = false
+	s.part()
+}
+
+// late is for one that isn't ready when its time is over.
+func late(s *step) {
+	s.ev.Cause = fmt.Sprintf("not ready within %v", max(s.pol.Ready, s.pol.MinUptime))
+	fail(s)
+}
+
+// killStuck is for one that lives and does nothing: it wouldn't hear a signal that asks.
+// Its end is a crash like any other.
+func killStuck(s *step) {
+	s.m.Hang = s.ev.Cause
+	s.act(Action{Kind: ActSignal, Sig: syscall.SIGKILL})
 }
 
 func want(s *step) { s.m.Want = true }
@@ -88,15 +111,42 @@ func spawned(s *step) {
 		s.halt()
 		return
 	}
+	if s.pol.Ready > 0 && s.m.Ready == NotAsked {
+		s.m.Ready = Awaited
+	}
 	s.m.State = Starting
 	if s.pol.MinUptime <= 0 {
-		online(s)
+		settled(s)
 		return
 	}
 	s.arm(s.pol.MinUptime)
 }
 
-// online is reached by having lived for min_uptime.
+// settled is one that has lived for min_uptime.
+func settled(s *step) {
+	if s.m.Ready != Awaited {
+		online(s)
+		return
+	}
+	s.m.State = Unready
+	s.arm(max(s.pol.Ready-s.pol.MinUptime, 0))
+}
+
+// readyEarly is news of one that hasn't lived for min_uptime: it is of use at once, but
+// its end would be unstable. A newcomer may be faster than the news of its being there.
+func readyEarly(s *step) {
+	if s.m.Ready == Awaited || s.m.State == Spawning && !s.m.Recycle && s.pol.Ready > 0 {
+		s.m.Ready = Reached
+	}
+}
+
+func readyAtLast(s *step) {
+	s.disarm()
+	s.m.Ready = Reached
+	online(s)
+}
+
+// online is reached by having lived for min_uptime, and being ready.
 func online(s *step) {
 	s.m.State = Online
 	s.m.Count.Unstable /= 2
@@ -106,6 +156,22 @@ func online(s *step) {
 }
 
 func forget(s *step) { s.m.Count.Unstable = 0 }
+
+// partGrace is how long after its own limit what is done before a signal is given up.
+const partGrace = time.Second
+
+// part does what has to be done before the process is asked to end.
+func (s *step) part() {
+	if s.pol.PreStop <= 0 {
+		s.halt()
+		return
+	}
+	s.m.State = Parting
+	s.act(Action{Kind: ActPart, Inc: s.m.Inc})
+	s.arm(s.pol.PreStop + partGrace)
+}
+
+func parted(s *step) { s.halt() }
 
 // halt asks the process to end.
 func (s *step) halt() {
@@ -145,7 +211,7 @@ func unstableExit(s *step) {
 	switch {
 	case s.ended():
 		s.m.Plan = Plan{Then: thenRest}
-	case !s.pol.Autorestart: // the spawn failed: "stopped" would hide it
+	case !s.pol.Autorestart: // it could not run, or was of no use: "stopped" would hide it
 		s.m.Plan = Plan{Then: thenFail}
 	default:
 		s.m.Count.Unstable = min(s.m.Count.Unstable+1, max(s.pol.MaxRestarts, 1))
@@ -169,6 +235,10 @@ func stableExit(s *step) {
 }
 
 func requestedExit(s *step) {
+	if s.m.Fault != "" && s.m.Want && !s.m.Plan.Again { // nobody but we asked for it
+		unstableExit(s)
+		return
+	}
 	s.record(true)
 	s.m.Plan.Then = thenRest
 	if s.m.Want {
@@ -180,7 +250,10 @@ func requestedExit(s *step) {
 // record notes how the incarnation ended.
 func (s *step) record(requested bool) {
 	e := s.ev.Exit
-	e.Requested, e.Incarnation = requested, s.ev.Inc
+	e.Requested, e.Incarnation, e.Hang = requested, s.ev.Inc, s.m.Hang
+	if !requested {
+		e.Fault = s.m.Fault
+	}
 	s.m.LastExit = &e
 	s.m.Run = Run{}
 	s.m.Ended = nil
@@ -188,15 +261,16 @@ func (s *step) record(requested bool) {
 	s.m.Killed = false
 	s.m.Recycle = false
 	if !requested {
-		s.m.Cause = ""
+		s.m.Cause = cmp.Or(s.m.Hang, s.m.Fault)
 	}
+	s.m.Conduct = Conduct{}
 }
 
 // ended says whether this exit is the program's proper end. Death by signal is
-// never code 0, and what never ran can't have ended.
+// never code 0, and what never ran can't have ended, nor what was of no use.
 func (s *step) ended() bool {
 	e := s.ev.Exit
-	if e.Err != "" {
+	if e.Err != "" || s.m.LastExit.Fault != "" {
 		return false
 	}
 	return !s.pol.Autorestart || e.Signal == 0 && slices.Contains(s.pol.StopExitCodes, e.Code)
@@ -259,7 +333,7 @@ func restartAfterClearing(s *step) { s.runAfterClearing(true) }
 func (s *step) runAfterClearing(again bool) {
 	unstable := s.m.Count.Unstable
 	s.byHand()
-	if s.m.LastExit.Requested {
+	if s.m.wasAsked() {
 		s.m.Count.Unstable = unstable // nothing had failed that could be forgiven
 	}
 	s.m.Plan = Plan{Then: thenRun, Due: s.ev.At, Again: again}
@@ -327,6 +401,7 @@ func (s *step) spawn() {
 		s.m.Count.Restarts++
 	}
 	s.m.Plan = Plan{}
+	s.m.Conduct = Conduct{}
 	s.m.State = Spawning
 	s.m.Inc++
 	s.act(Action{Kind: ActSpawn, Inc: s.m.Inc})

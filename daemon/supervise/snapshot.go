@@ -19,6 +19,7 @@ type Snapshot struct {
 	Status       Status
 	Incarnation  uint64        // counts spawns; 0 = never spawned
 	Run                        // zero = no process
+	Conduct                    // of the present run
 	Restarts     int           // automatic and by hand, as pm2 counts them; Reset sets 0
 	Unstable     int           // unstable exits in a row
 	Backoff      time.Duration // the delay in force while waiting
@@ -27,6 +28,7 @@ type Snapshot struct {
 	Clearing     bool          // the leftovers of the last incarnation are being ended
 	Killed       bool          // SIGKILL was sent and the process is still there
 	Want         bool          // desired: running
+	Settled      bool          // it is online, and has lived for min_uptime
 	Generation   uint64        // grows with every snapshot
 	RestartCause string        // why the last restart by us happened: "memory 210 MB > 200 MB"
 }
@@ -46,6 +48,8 @@ func (m Machine) snapshot() Snapshot {
 		Killed:       m.Killed,
 		Want:         m.Want,
 		RestartCause: m.Cause,
+		Conduct:      m.Conduct,
+		Settled:      m.State == Online,
 	}
 	if s.Status == StatusWaiting || s.Status == StatusErrored && m.Timer.Armed {
 		s.Backoff, s.NextTry = m.Plan.Delay, m.Plan.Due
@@ -61,15 +65,20 @@ func (m Machine) status() Status {
 		}
 		return StatusLaunching
 	case Starting:
+		if m.Ready == Reached {
+			return StatusOnline
+		}
+		return StatusLaunching
+	case Unready:
 		return StatusLaunching
 	case Online:
 		return StatusOnline
 	case Clearing:
-		if m.Plan.Then == thenRun && !m.LastExit.Requested {
+		if m.Plan.Then == thenRun && !m.wasAsked() {
 			return StatusWaiting
 		}
 		return StatusStopping
-	case Stopping, Killing:
+	case Parting, Stopping, Killing:
 		return StatusStopping
 	case Backoff:
 		return StatusWaiting
@@ -78,3 +87,6 @@ func (m Machine) status() Status {
 	}
 	return StatusStopped
 }
+
+// wasAsked says that the run before was told to end. A damaged note may know of none.
+func (m Machine) wasAsked() bool { return m.LastExit != nil && m.LastExit.Requested }

@@ -12,11 +12,11 @@ import (
 )
 
 // Spawn implements Kernel.
-func (k *OSKernel) Spawn(c Command, out, err *os.File, exited func()) (Child, error) {
+func (k *OSKernel) Spawn(c Command, l Launch, exited func()) (Child, error) {
 	if len(c.Argv) == 0 {
 		return nil, errors.New("there is no command to run")
 	}
-	pid, e := k.spawner.spawn(c, out, err, k.running())
+	pid, e := k.spawner.spawn(c, l, k.running())
 	if e != nil {
 		return nil, explain(c, e)
 	}
@@ -26,13 +26,13 @@ func (k *OSKernel) Spawn(c Command, out, err *os.File, exited func()) (Child, er
 		_, _ = unix.Wait4(pid, nil, 0, nil)
 		return nil, fmt.Errorf("cannot watch the new process: %v (gopm needs Linux 5.4 or later)", e)
 	}
-	return k.own(c, pid, pidfd, exited)
+	return k.own(c, pid, pidfd, countOfGroups(l.Groups), exited)
 }
 
 // own makes a Child of a process just spawned.
-func (k *OSKernel) own(c Command, pid, pidfd int, exited func()) (Child, error) {
+func (k *OSKernel) own(c Command, pid, pidfd int, group groupCount, exited func()) (Child, error) {
 	st, _ := k.proc.stat(pid) // it is ours and unreaped, so it is there, if only as a zombie
-	ch := &child{k: k, pid: pid, pidfd: pidfd, start: st.start, marker: c.Marker, reaper: k.reaper(), ooms: k.oom.recent()}
+	ch := &child{k: k, pid: pid, pidfd: pidfd, start: st.start, marker: c.Marker, reaper: k.reaper(), ooms: k.oom.recent(), group: group}
 	k.setMain(pid, true)
 	var e error
 	if ch.watch, e = k.watch(pidfd, exited); e != nil {

@@ -3,6 +3,7 @@ package supervise
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -34,7 +35,7 @@ func TestSpawnFailuresSayWhatToDo(t *testing.T) {
 	k := newTestKernel(t)
 	dir := t.TempDir()
 	for _, f := range append(spawnFaults(t, dir), userFault(t, dir)) {
-		_, err := k.Spawn(f.c, nil, nil, func() { t.Errorf("%s: an exit was seen", f.name) })
+		_, err := k.Spawn(f.c, Launch{}, func() { t.Errorf("%s: an exit was seen", f.name) })
 		if err == nil {
 			t.Errorf("%s: was spawned", f.name)
 		} else if got := strings.ReplaceAll(err.Error(), dir, "D"); got != f.want {
@@ -155,7 +156,7 @@ func TestWithAndWithoutTheThread(t *testing.T) {
 			t.Errorf("few %d: got %q", few, got)
 		}
 		missing := Command{Argv: []string{"/no/such/program"}}
-		if _, err := s.kernel.Spawn(missing, nil, nil, func() {}); err == nil || !strings.Contains(err.Error(), "no such file") {
+		if _, err := s.kernel.Spawn(missing, Launch{}, func() {}); err == nil || !strings.Contains(err.Error(), "no such file") {
 			t.Errorf("few %d: a program that is not there: %v", few, err)
 		}
 	}
@@ -265,5 +266,48 @@ func TestSignalName(t *testing.T) {
 		if got := SignalName(sig); got != want {
 			t.Errorf("%d: %s", sig, got)
 		}
+	}
+}
+
+// TestThreadOfASpawn: what is done to the thread is the program's and nobody else's.
+func TestThreadOfASpawn(t *testing.T) {
+	t.Parallel()
+	k := newTestKernel(t)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for range 3 {
+		null, err := os.Open(os.DevNull)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan struct{})
+		ch, err := k.Spawn(Command{Argv: []string{"/bin/sh", "-c", "grep NoNewPrivs /proc/self/status; readlink /proc/self/fd/3"}}, Launch{
+			Out: w, Inherit: []*os.File{null},
+			Thread: func() error { return unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) },
+		}, func() { close(ended) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		null.Close()
+		<-ended
+		ch.Reap(false, func(Exit) {})
+		ch.Release()
+	}
+	w.Close()
+	if text, _ := io.ReadAll(r); string(text) != strings.Repeat("NoNewPrivs:\t1\n/dev/null\n", 3) {
+		t.Errorf("the programs say %q", text)
+	}
+	threads, _ := os.ReadDir("/proc/self/task")
+	for _, thread := range threads {
+		status, err := os.ReadFile("/proc/self/task/" + thread.Name() + "/status")
+		if err == nil && strings.Contains(string(status), "NoNewPrivs:\t1") {
+			t.Errorf("thread %s of ours has kept it", thread.Name())
+		}
+	}
+	if _, err := k.Spawn(Command{Argv: []string{"/bin/true"}}, Launch{Thread: func() error { return errors.New("it refuses") }}, nil); err == nil || !strings.Contains(err.Error(), "it refuses") {
+		t.Errorf("a thread that can't be prepared: %v", err)
 	}
 }

@@ -34,13 +34,16 @@ type spawner struct {
 	score  *scoreLender
 }
 
+// maxInherit is how many descriptors besides the streams are sent to the thread.
+const maxInherit = 16
+
 // waitingOrders is how many programs may wait with their streams already sent.
 const waitingOrders = 16
 
 // order is one program to be started; pid or the error goes to done.
 type order struct {
 	c       Command
-	streams []int // 1 and 2, as far as descriptors were sent for them
+	numbers []int // that the descriptors which were sent are to have
 	done    chan<- started
 }
 
@@ -141,32 +144,30 @@ func (s *spawner) ownTable() error {
 }
 
 // spawn starts a program when others of that number run.
-func (s *spawner) spawn(c Command, out, err *os.File, others int) (pid int, e error) {
+func (s *spawner) spawn(c Command, l Launch, others int) (pid int, e error) {
+	if c.Bounds != nil || len(l.Groups) > 0 {
+		return s.bound(c, l, others)
+	}
 	s.score.lend()
 	defer s.score.back()
+	if l.Thread != nil || len(l.Inherit) > maxInherit {
+		return s.alone(c, l)
+	}
 	if others > s.few || c.Umask != nil || s.masked {
-		return s.delegate(c, out, err)
+		return s.delegate(c, l)
 	}
-	streams := [3]uintptr{uintptr(s.null), uintptr(s.null), uintptr(s.null)}
-	if out != nil {
-		streams[1] = out.Fd()
-	}
-	if err != nil {
-		streams[2] = err.Fd()
-	}
-	pid, e = fork(c, c.Argv, streams)
-	runtime.KeepAlive(out)
-	runtime.KeepAlive(err)
+	pid, e = fork(c, c.Argv, s.descriptors(l))
+	runtime.KeepAlive(l)
 	return pid, e
 }
 
 // delegate hands a program to the thread and waits. Several may be waiting: the
 // thread goes from one to the next without anybody being woken in between.
-func (s *spawner) delegate(c Command, out, err *os.File) (pid int, e error) {
-	var streams, fds []int
-	for i, f := range []*os.File{out, err} {
+func (s *spawner) delegate(c Command, l Launch) (pid int, e error) {
+	var numbers, fds []int
+	for i, f := range append([]*os.File{l.In, l.Out, l.Err}, l.Inherit...) {
 		if f != nil {
-			streams, fds = append(streams, i+1), append(fds, int(f.Fd()))
+			numbers, fds = append(numbers, i), append(fds, int(f.Fd()))
 		}
 	}
 	done := make(chan started, 1)
@@ -175,13 +176,12 @@ func (s *spawner) delegate(c Command, out, err *os.File) (pid int, e error) {
 		e = unix.Sendmsg(s.send, []byte{0}, unix.UnixRights(fds...), nil, 0)
 	}
 	if e == nil {
-		s.orders <- order{c, streams, done}
+		s.orders <- order{c, numbers, done}
 	}
 	s.mu.Unlock()
-	runtime.KeepAlive(out)
-	runtime.KeepAlive(err)
+	runtime.KeepAlive(l)
 	if e != nil {
-		return 0, fmt.Errorf("cannot pass on the program's streams: %w", e)
+		return 0, fmt.Errorf("cannot pass on the program's descriptors: %w", e)
 	}
 	r := <-done
 	return r.pid, r.err
@@ -189,45 +189,67 @@ func (s *spawner) delegate(c Command, out, err *os.File) (pid int, e error) {
 
 // carryOut runs in the thread.
 func (s *spawner) carryOut(o order) (int, error) {
-	streams := [3]uintptr{uintptr(s.null), uintptr(s.null), uintptr(s.null)}
-	if len(o.streams) > 0 {
+	files := s.descriptors(Launch{})
+	if len(o.numbers) > 0 {
 		fds, err := s.receive()
 		if err != nil {
-			return 0, fmt.Errorf("cannot take the program's streams: %w", err)
+			return 0, fmt.Errorf("cannot take the program's descriptors: %w", err)
 		}
 		for i, fd := range fds {
-			streams[o.streams[i]] = uintptr(fd)
+			if o.numbers[i] < len(files) {
+				files[o.numbers[i]] = uintptr(fd)
+			} else {
+				files = append(files, uintptr(fd)) // what is inherited has no gaps
+			}
 			defer unix.Close(fd)
 		}
 	}
-	argv, mask := o.c.Argv, o.c.Umask
-	switch {
-	case mask == nil:
-	case s.fs:
+	if mask := o.c.Umask; mask != nil && s.fs {
 		defer unix.Umask(unix.Umask(*mask))
-	default: // our own must not change, not even for a moment: a shell does it
-		argv = append([]string{"/bin/sh", "-c", fmt.Sprintf(`umask %04o; exec "$0" "$@"`, *mask)}, argv...)
 	}
-	return fork(o.c, argv, streams)
+	return fork(o.c, o.c.argv(s.fs), files)
+}
+
+// argv is what is executed by a thread that can, or can't, have a umask of its own. If
+// it can't, a shell does it: ours must not change, not even for a moment.
+func (c Command) argv(canMask bool) []string {
+	if c.Umask == nil || canMask {
+		return c.Argv
+	}
+	return append([]string{"/bin/sh", "-c", fmt.Sprintf(`umask %04o; exec "$0" "$@"`, *c.Umask)}, c.Argv...)
+}
+
+// descriptors are what a program gets, by its numbers.
+func (s *spawner) descriptors(l Launch) []uintptr {
+	fds := []uintptr{uintptr(s.null), uintptr(s.null), uintptr(s.null)}
+	for i, f := range []*os.File{l.In, l.Out, l.Err} {
+		if f != nil {
+			fds[i] = f.Fd()
+		}
+	}
+	for _, f := range l.Inherit {
+		fds = append(fds, f.Fd())
+	}
+	return fds
 }
 
 // fork starts a program in a group of its own.
-func fork(c Command, argv []string, streams [3]uintptr) (int, error) {
+func fork(c Command, argv []string, files []uintptr) (int, error) {
 	env := c.Env
 	if env == nil {
 		env = []string{} // nil would mean ours
 	}
-	sys := &syscall.SysProcAttr{Setpgid: true}
+	sys := &syscall.SysProcAttr{Setpgid: !c.Session, Setsid: c.Session}
 	if u := c.User; u != nil && !isSelf(u) {
 		sys.Credential = &syscall.Credential{Uid: u.UID, Gid: u.GID, Groups: u.Groups}
 	}
-	return syscall.ForkExec(argv[0], argv, &syscall.ProcAttr{Dir: c.Dir, Env: env, Files: streams[:], Sys: sys})
+	return syscall.ForkExec(argv[0], argv, &syscall.ProcAttr{Dir: c.Dir, Env: env, Files: files, Sys: sys})
 }
 
 // receive takes the descriptors that spawn sent.
 func (s *spawner) receive() ([]int, error) {
 	var b [1]byte
-	oob := make([]byte, unix.CmsgSpace(2*4))
+	oob := make([]byte, unix.CmsgSpace((3+maxInherit)*4))
 	_, n, _, _, err := unix.Recvmsg(s.recv, b[:], oob, unix.MSG_CMSG_CLOEXEC)
 	if err != nil {
 		return nil, err

@@ -17,7 +17,8 @@ type Stray struct {
 	Pipes  [2]uint64 // inodes of the pipes behind its stdout and stderr; 0: no pipe, or not to be seen by us
 	ID     int       // pm_id of its environment; -1: none, or of another home
 	Name   string
-	Dead   bool // it has ended, and its keeper knows how: no pipes and no environment any more
+	Life   uint64 // GOPM_LIFE of its environment: which of the processes of that id it is
+	Dead   bool   // it has ended, and its keeper knows how: no pipes and no environment any more
 }
 
 // forkPatience is how long a process may take from its fork to its program.
@@ -100,6 +101,7 @@ func (k *OSKernel) stray(st procStat, home string) (Stray, bool) {
 		s.Name = entryOf(env, "name=")
 		if id, err := strconv.Atoi(entryOf(env, "pm_id=")); err == nil {
 			s.ID = id
+			s.Life, _ = strconv.ParseUint(entryOf(env, "GOPM_LIFE="), 10, 64) // an error: it is the first
 		}
 	}
 	s.Pipes = [2]uint64{k.proc.pipe(st.pid, "fd/1"), k.proc.pipe(st.pid, "fd/2")}

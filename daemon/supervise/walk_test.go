@@ -32,7 +32,8 @@ func newWorld(seed uint64) *world {
 		Autorestart: r.IntN(4) > 0, StopExitCodes: []int{7}, MinUptime: time.Duration(r.IntN(3)) * time.Second,
 		MaxRestarts: r.IntN(5), MaxExplicit: r.IntN(2) == 0, RestartDelay: time.Duration(r.IntN(2)) * time.Second,
 		BackoffStart: time.Duration(r.IntN(2)) * 100 * time.Millisecond,
-		KillSignal:   syscall.SIGINT, KillTimeout: time.Duration(r.IntN(3)) * time.Second, TreeKill: r.IntN(2) == 0,
+		Ready:        time.Duration(r.IntN(3)) * time.Second, PreStop: time.Duration(r.IntN(2)) * time.Second,
+		KillSignal: syscall.SIGINT, KillTimeout: time.Duration(r.IntN(3)) * time.Second, TreeKill: r.IntN(2) == 0,
 	}}
 }
 
@@ -43,6 +44,14 @@ func (w *world) next() Event {
 	switch {
 	case w.r.IntN(30) == 0: // the daemon has died, and the next one reads an old note
 		ev.Kind, ev.Run, ev.Exit = EvFound, Run{Pid: 500, Started: w.now}, Exit{Code: Unknown}
+	case w.r.IntN(20) == 0:
+		ev.Kind, ev.Cause = EvHang, "stuck"
+	case w.r.IntN(20) == 0:
+		ev.Kind, ev.Cause = EvFail, "no answer"
+	case w.r.IntN(8) == 0:
+		ev.Kind = EvReady
+	case w.r.IntN(20) == 0 || w.m.State == Parting && pick > 7 && w.r.IntN(2) == 0:
+		ev.Kind = EvParted
 	case pick < 3:
 		ev.Kind = []EventKind{EvStart, EvStop, EvRestart, EvReset}[w.r.IntN(4)]
 	case pick < 8 && w.pending:
@@ -65,7 +74,7 @@ func (w *world) next() Event {
 
 // stale is news of the past, or of a timer that doesn't run.
 func (w *world) stale() Event {
-	ev := Event{Kind: []EventKind{EvSpawned, EvExited, EvCleared, EvTimer}[w.r.IntN(4)], At: w.now, Inc: w.m.Inc - 1, Epoch: w.m.Timer.Epoch}
+	ev := Event{Kind: []EventKind{EvSpawned, EvExited, EvCleared, EvTimer, EvHang, EvReady, EvFail, EvParted}[w.r.IntN(8)], At: w.now, Inc: w.m.Inc - 1, Epoch: w.m.Timer.Epoch}
 	if w.timer {
 		ev.Epoch -= 1 + uint64(w.r.IntN(2))
 	}
@@ -76,7 +85,7 @@ func (w *world) isStale(ev Event) bool {
 	if ev.Kind == EvTimer {
 		return ev.Epoch != w.m.Timer.Epoch || !w.timer
 	}
-	return ev.Kind >= EvSpawned && ev.Kind < EvFound && ev.Inc != w.m.Inc
+	return ev.Kind >= EvSpawned && ev.Kind != EvFound && ev.Inc != w.m.Inc
 }
 
 // happen takes the event into the world, then carries out the machine's answer.
@@ -131,7 +140,7 @@ func (w *world) do(a Action) error {
 			return fmt.Errorf("a second incarnation (pending %v, live %v, leftovers %v)", w.pending, w.live, w.left)
 		}
 		w.pending = true
-	case ActSignal:
+	case ActSignal, ActPart:
 		if !w.live {
 			return fmt.Errorf("%v to nobody", a.Sig)
 		}
@@ -170,8 +179,10 @@ func (w *world) check() error {
 		ok = !w.live && !w.left && !w.pending && w.timer == !final
 	case Spawning:
 		ok = w.pending && !w.timer
-	case Starting, Stopping, Killing:
+	case Starting, Parting, Stopping, Killing:
 		ok = w.live && w.timer
+	case Unready:
+		ok = w.live && w.timer && m.Ready == Awaited
 	case Online:
 		ok = w.live
 	case Clearing:

@@ -6,4 +6,4 @@ app.use(ctx => {
   ctx.body = 'Hello Koa@2';
 });
 console.error('fake error');
-app.listen(Number(process.env.PORT || 3000) + Number(process.env.NODE_APP_INSTANCE || 0));
+app.listen(3000);

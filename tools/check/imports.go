@@ -18,36 +18,46 @@ type rule struct {
 // one is a decision, to be written down here.
 func rules() map[string]rule {
 	return map[string]rule{
+		"bench":            {ours: []string{"bench/load", "tools/agent"}},
+		"bench/drive":      {ours: []string{"bench/load"}},
+		"tools/agent":      {ours: []string{"bench/load"}},
 		"cmd/gopm":         {ours: []string{"cmd"}},
-		"cmd":              {ours: []string{"daemon/api", "ecosystem", "logs"}, in: map[string][]string{"cmd/hidden.go": {"daemon", "daemon/keeper", "cluster"}}},
+		"cmd":              {ours: []string{"daemon/api", "daemon/room", "ecosystem", "logs"}, in: map[string][]string{"cmd/hidden.go": {"daemon", "daemon/keeper", "cluster"}}},
 		"ecosystem":        {},
 		"logs":             {},
 		"cluster":          {},
 		"consul":           {},
 		"daemon/supervise": {},
 		"daemon/keeper":    {},
+		"daemon/watch":     {},
+		"daemon/room":      {},
+		"daemon/cgroup":    {ours: []string{"daemon/room"}},
 		"daemon/api":       {ours: []string{"ecosystem"}},
-		"daemon":           {ours: []string{"ecosystem", "logs", "cluster", "consul", "daemon/supervise", "daemon/keeper", "daemon/api"}},
+		"daemon":           {ours: []string{"ecosystem", "logs", "cluster", "consul", "daemon/supervise", "daemon/keeper", "daemon/watch", "daemon/room", "daemon/cgroup", "daemon/api"}},
 	}
 }
 
-// beside are folders whose programs stand on their own: they import nothing of ours.
+// beside are folders whose programs stand on their own: they import nothing of what ships.
 var beside = []string{"bench", "examples", "tools"}
 
 // importers names the one package that uses a library. What it wraps can then be
 // replaced in one place, and nobody pays for it by accident.
 var importers = map[string]string{
-	"github.com/spf13/cobra":            "cmd",
-	"github.com/spf13/pflag":            "cmd",
-	"github.com/olekukonko/tablewriter": "cmd",
-	"github.com/shirou/gopsutil/v3":     "daemon",
-	"gopkg.in/natefinch/lumberjack.v2":  "logs",
-	"github.com/tailscale/hujson":       "ecosystem",
-	"go.yaml.in/yaml/v3":                "ecosystem",
-	"github.com/robfig/cron/v3":         "ecosystem",
-	"github.com/hashicorp/consul/api":   "consul",
-	"github.com/hashicorp/go-cleanhttp": "consul",
-	"golang.org/x/sys":                  "", // everybody
+	"github.com/spf13/cobra":               "cmd",
+	"github.com/spf13/pflag":               "cmd",
+	"charm.land/bubbletea/v2":              "cmd",
+	"github.com/clipperhouse/displaywidth": "cmd",
+	"github.com/olekukonko/tablewriter":    "cmd",
+	"github.com/shirou/gopsutil/v3":        "daemon",
+	"github.com/tailscale/hujson":          "ecosystem",
+	"go.yaml.in/yaml/v3":                   "ecosystem",
+	"github.com/robfig/cron/v3":            "ecosystem",
+	"github.com/fsnotify/fsnotify":         "daemon/watch",
+	"github.com/hashicorp/consul/api":      "consul",
+	"github.com/prometheus":                "daemon",
+	"github.com/hashicorp/go-cleanhttp":    "consul",
+	"gopkg.in/natefinch/lumberjack.v2":     "logs",
+	"golang.org/x/sys":                     "", // everybody
 }
 
 // nowhere are folder names that say nothing about what is in them.
