@@ -172,10 +172,10 @@ func TestScaleLosesNothing(t *testing.T) {
 func TestCanary(t *testing.T) {
 	g := newGopm(t)
 	target := fmt.Sprintf("127.0.0.1:%d", freePort(t))
-	script := `require("http").createServer((q, r) => r.end(String(process.pid))).listen(Number(process.argv[2].split(":")[1]), "127.0.0.1");`
+	script := `require("http").createServer((q, r) => r.writeHead(200, {"X-Pid": process.pid, "X-Id": q.headers["x-id"]}).end()).listen(Number(process.argv[2].split(":")[1]), "127.0.0.1");`
 	app := g.file("eco.json", fmt.Sprintf(`{"apps": [{"name": "web", "script": %q, "args": %q, "instances": 2, "min_uptime": "100ms", "hang_timeout": "1500ms", "reload": {"canary": "4s"}}]}`, g.file("app.js", script), target))
 	g.run("start", app)
-	eventually(t, soon, func() error { _, _, err := load.First(t.Context(), target, "/", time.Second); return err })
+	allAnswer(t, target, 2) // each has read the file that is about to be replaced
 	before := g.pids()
 	g.file("app.js", script+` setTimeout(() => { throw new Error("late trouble") }, 700)`)
 	g.fail(1, []string{"exited with code 1", "late trouble", "the old version goes on"}, "reload", "web")

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+
+	"gopm/daemon/supervise"
 )
 
 // TestTenureWalk has one machine's instances start, crash, be stopped and appear from
@@ -249,6 +251,21 @@ func TestOthersTurn(t *testing.T) {
 		h := &holding{manner: tt.manner}
 		if turn := h.othersTurn(tt.all, had); turn > 0 != tt.first {
 			t.Errorf("%v, %+v: others have %v", tt.manner, tt.all, turn)
+		}
+	}
+}
+
+// TestClaimIsOfOneIncarnation: an entrance is newer than the snapshot that was read before it. Its
+// incarnation isn't alive because the one before is: it was dismissed for that.
+func TestClaimIsOfOneIncarnation(t *testing.T) {
+	in := &instance{proc: supervise.New(supervise.Config{})}
+	t.Cleanup(in.proc.Abandon)
+	h := &holding{manner: mannerGate}
+	now := in.proc.Snapshot().Incarnation
+	for inc, waits := range map[uint64]bool{now: true, now + 1: false} {
+		in.entrance.Store(&entrance{inc: inc, open: make(chan struct{})})
+		if c := in.claim(h); c.inc != now || c.waits != waits {
+			t.Errorf("the process's incarnation is %d, %d waits: claim %+v, want that of %d, waits: %v", now, inc, c, now, waits)
 		}
 	}
 }

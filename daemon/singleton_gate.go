@@ -32,6 +32,10 @@ type entrance struct {
 	open  chan struct{}
 }
 
+// isOf says that it is where the incarnation of a snapshot waits. The snapshot may be older than
+// the entrance: then its process is alive, and is not the one that waits.
+func (e *entrance) isOf(p supervise.Snapshot) bool { return e != nil && e.inc == p.Incarnation }
+
 // admit lets it in. It is called once at most, by who has found it in the instance.
 func (e *entrance) admit(in *instance, fence uint64) {
 	if in.entrance.CompareAndSwap(e, nil) {

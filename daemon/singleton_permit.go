@@ -53,9 +53,7 @@ func (in *instance) claim(h *holding) claim[*instance] {
 	c.begun = p.Status == supervise.StatusLaunching || p.Status == supervise.StatusStopping
 	switch h.manner {
 	case mannerGate:
-		if e := in.entrance.Load(); e != nil {
-			c.inc, c.waits = e.inc, true
-		}
+		c.waits = in.entrance.Load().isOf(p)
 	case mannerRole:
 		c.waits = p.Status == supervise.StatusOnline
 		c.alive = c.alive && h.has && h.who == in
