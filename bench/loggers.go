@@ -24,7 +24,7 @@ func (l *life) logOf(a app) string {
 
 func makeLogs(l *life) error { return os.MkdirAll(filepath.Join(l.dir, "logs"), 0o700) }
 
-// command is an app's, quoted for a shell.
+// shell is an app's command, quoted for one.
 func (l *life) shell(a app) string {
 	words := append([]string{l.child}, a.args...)
 	for i, w := range words {

@@ -49,7 +49,7 @@ func peers(parts, pm2 string) (found []manager, missing []string) {
 	deb := filepath.Join(parts, "peers-unpacked")
 	add := func(name string, m manager, programs ...string) {
 		for _, p := range programs {
-			if p == "" || executableFile(p) != nil {
+			if p == "" {
 				missing = append(missing, name)
 				return
 			}
@@ -81,11 +81,6 @@ func first(names ...string) string {
 		}
 	}
 	return ""
-}
-
-func executableFile(path string) error {
-	_, err := exec.LookPath(path)
-	return err
 }
 
 // debian is where packages of Debian were unpacked, and not installed.

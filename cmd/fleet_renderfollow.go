@@ -65,7 +65,7 @@ func replaceFile(path, text string) error {
 		return err
 	}
 	_, err = next.WriteString(text)
-	err = errors.Join(err, next.Chmod(0o644), next.Close())
+	err = errors.Join(err, next.Chmod(0o644), next.Sync(), next.Close())
 	if err == nil {
 		err = os.Rename(next.Name(), path)
 	}

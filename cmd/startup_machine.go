@@ -279,12 +279,7 @@ func (m machine) write(file, text string) (changed bool, err error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return false, fmt.Errorf("cannot write the unit: %v", err)
 	}
-	next := filepath.Join(filepath.Dir(file), "."+filepath.Base(file)+".next")
-	if err := os.WriteFile(next, []byte(text), 0o644); err != nil {
-		return false, fmt.Errorf("cannot write the unit: %v", err)
-	}
-	err = errors.Join(os.Chmod(next, 0o644), os.Rename(next, file)) // whatever the umask
-	if err != nil {
+	if err := replaceFile(file, text); err != nil {
 		return false, fmt.Errorf("cannot write the unit: %v", err)
 	}
 	return true, nil

@@ -108,27 +108,11 @@ func (g *gopm) parts() string {
 	return filepath.Join(cache, "parts")
 }
 
-// koa puts koa where `npm i` would, from the parts that tools/parts has fetched or
-// from the registry.
-func (g *gopm) koa() {
-	g.Helper()
-	modules, _ := filepath.Glob(filepath.Join(g.parts(), "koa-*", "node_modules"))
-	if len(modules) > 0 {
-		must(g.T, os.Symlink(modules[0], filepath.Join(g.dir, "node_modules")))
-		return
-	}
-	npm := exec.Command("npm", "install", "--no-audit", "--no-fund")
-	npm.Dir = g.dir
-	if out, err := npm.CombinedOutput(); err != nil {
-		g.Fatalf("npm install: %v\n%s", err, out)
-	}
-}
-
 // koaApp is the example with its modules, on a port of the test's own.
 func (g *gopm) koaApp() (port int) {
 	g.Helper()
 	g.example("koa")
-	g.koa()
+	g.modules("koa")
 	port = freePort(g.T)
 	text, err := os.ReadFile(g.dir + "/app.js")
 	must(g.T, err)

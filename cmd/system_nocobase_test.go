@@ -36,10 +36,9 @@ func newNocoBase(t *testing.T) *nocobase {
 	nginx, libraries := g.balancer("nginx") // LD_LIBRARY_PATH=…, or nothing
 	paths := []string{filepath.Dir(g.binary), filepath.Join(g.parts(), "redis-server-link"), filepath.Dir(nginx)}
 	g.edit2("ecosystem.json", `"kill_timeout": "10s"`, `"kill_timeout": "10s", "restart_delay": "1s"`) // else the stand-in is back before anybody looks
+	app := "stand-in"
 	if n.real {
-		n.limit = 5 * time.Minute
-		must(t, os.Remove(g.dir+"/app"))
-		must(t, os.Symlink("nocobase", g.dir+"/app"))
+		app, n.limit = "nocobase", 5*time.Minute
 		must(t, os.Symlink(g.nocobaseModules(), g.dir+"/nocobase/node_modules"))
 		bin, libs := g.postgres()
 		paths = append(paths, bin)
@@ -47,6 +46,7 @@ func newNocoBase(t *testing.T) *nocobase {
 			libraries = []string{strings.Join(append(append([]string{"LD_LIBRARY_PATH="}, libs...), strings.TrimPrefix(strings.Join(libraries, ""), "LD_LIBRARY_PATH=")), ":")}
 		}
 	}
+	must(t, os.Symlink(app, g.dir+"/app"))
 	n.gopm = g.with(append(libraries, "PATH="+strings.Join(paths, ":")+":"+os.Getenv("PATH"))...)
 	return n
 }

@@ -172,7 +172,7 @@ func TestScaleLosesNothing(t *testing.T) {
 func TestCanary(t *testing.T) {
 	g := newGopm(t)
 	target := fmt.Sprintf("127.0.0.1:%d", freePort(t))
-	script := `require("http").createServer((q, r) => r.writeHead(200, {"X-Pid": process.pid, "X-Id": q.headers["x-id"]}).end()).listen(Number(process.argv[2].split(":")[1]), "127.0.0.1");`
+	script := `require("http").createServer((q, r) => r.writeHead(200, {"X-Pid": process.pid, "X-Id": q.headers["x-id"]}).end(process.pid + " " + q.headers["x-id"] + "\n")).listen(Number(process.argv[2].split(":")[1]), "127.0.0.1");`
 	app := g.file("eco.json", fmt.Sprintf(`{"apps": [{"name": "web", "script": %q, "args": %q, "instances": 2, "min_uptime": "100ms", "hang_timeout": "1500ms", "reload": {"canary": "4s"}}]}`, g.file("app.js", script), target))
 	g.run("start", app)
 	allAnswer(t, target, 2) // each has read the file that is about to be replaced

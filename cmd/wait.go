@@ -32,7 +32,7 @@ func judge(p api.Process, after uint64) verdict {
 		return failed // what it waits for does not come
 	case p.Incarnation <= after:
 		return pending // the earlier run is still being stopped, or it waits for others
-	case p.Incarnation > after+1:
+	case p.Incarnation > after+1 && !isRestarted(p):
 		return failed // it has ended and was started again since
 	case p.Status == "online", p.Status == api.StatusStandby && p.Lock != nil && (p.Lock.Holder != "" || p.Lock.Why != ""):
 		return up
@@ -44,6 +44,12 @@ func judge(p api.Process, after uint64) verdict {
 		return pending
 	}
 	return failed
+}
+
+// isRestarted says that the run before this one was asked to end: by a restart, or for a file that has changed.
+func isRestarted(p api.Process) bool {
+	e := p.LastExit
+	return e != nil && e.Requested && e.Incarnation+1 == p.Incarnation
 }
 
 // waiting is one instance that a start waits for.
@@ -113,7 +119,7 @@ func (c *cli) await(ctx context.Context, watched map[int]*waiting, limit time.Du
 	defer late.Stop()
 	err := api.Stream(bounded, c.client, api.PathWatch, query, func(r api.Instance, _ bool) error {
 		w := watched[r.ID]
-		if w == nil || w.state == failed || w.state == up && !w.isAwaited(watched) {
+		if w == nil || w.isSettled(watched) {
 			return nil
 		}
 		w.row, w.ill = r, cmp.Or(failingCheck(r), w.ill)
@@ -144,6 +150,11 @@ func (c *cli) await(ctx context.Context, watched map[int]*waiting, limit time.Du
 }
 
 func (w *waiting) isOpen() bool { return w.state == pending }
+
+// isSettled says that nothing can change its verdict: who is up may still fail those that wait for its end.
+func (w *waiting) isSettled(watched map[int]*waiting) bool {
+	return w.state == failed || w.state == up && !w.isAwaited(watched)
+}
 
 // isAwaited says whether others wait for it: it was up, and what they wait for is that it ends.
 func (w *waiting) isAwaited(watched map[int]*waiting) bool {
@@ -211,7 +222,7 @@ func lastMoment(watched map[int]*waiting, began time.Time, limit time.Duration) 
 	end := began.Add(defaultWait)
 	for _, w := range watched {
 		at := w.since.Add(w.limit)
-		if w.state != pending && !(w.state == up && w.isAwaited(watched)) {
+		if w.isSettled(watched) {
 			at = w.until.Add(grace)
 		}
 		if !w.since.IsZero() && at.After(end) {

@@ -43,17 +43,12 @@ func (d *Daemon) endpointsHere(name string) (e api.Endpoints, err error) {
 // for a program may have others besides, else what it listens on. 0 = none.
 func (in *instance) portHere(spec ecosystem.App) int {
 	declared := spec.Port(in.index)
-	if slot := in.slot.Load(); slot != nil {
-		if v := slot.View(); v.Trouble == "" && len(v.Addresses) > 0 {
-			return firstPort(portsOf(v.Addresses), declared)
-		}
-	}
-	if declared != 0 {
-		return declared
+	if p := cmp.Or(in.sharedPort(declared), declared); p != 0 {
+		return p
 	}
 	if pid := in.proc.Snapshot().Pid; pid != 0 {
 		if ports := listeningPorts(pid, 0); len(ports) > 0 {
-			return slices.Min(ports)
+			return ports[0]
 		}
 	}
 	return 0

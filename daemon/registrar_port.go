@@ -28,10 +28,8 @@ func (in *instance) portNow(spec ecosystem.App, s supervise.Snapshot, now time.T
 		return p, never
 	}
 	declared := spec.Port(in.index)
-	if slot := in.slot.Load(); slot != nil {
-		if v := slot.View(); v.Trouble == "" && len(v.Addresses) > 0 {
-			return firstPort(portsOf(v.Addresses), declared), never
-		}
+	if p := in.sharedPort(declared); p != 0 {
+		return p, never
 	}
 	seen := in.sight.Load()
 	if seen == nil {
@@ -51,6 +49,19 @@ func (in *instance) portNow(spec ecosystem.App, s supervise.Snapshot, now time.T
 	}
 	in.sight.Store(next)
 	return in.portAt(next, s, now)
+}
+
+// sharedPort is the one that an instance shares with others, if it is in a cluster and has any; 0: none.
+func (in *instance) sharedPort(declared int) int {
+	slot := in.slot.Load()
+	if slot == nil {
+		return 0
+	}
+	v := slot.View()
+	if ports := portsOf(v.Addresses); v.Trouble == "" && len(ports) > 0 {
+		return firstPort(ports, declared)
+	}
+	return 0
 }
 
 func (in *instance) portAt(seen *sighted, s supervise.Snapshot, now time.Time) (port int, again time.Duration) {
