@@ -108,8 +108,7 @@ func parseProcAddress(text string) (address, error) {
 }
 
 // pidsOf are processes that have these sockets open, by inode, of those that we may look
-// into. It is one look at all processes, however many the sockets are. Another gopm that
-// keeps one for its app says less than the app.
+// into. It is one look at all processes, however many the sockets are.
 func (p procDir) pidsOf(all []occupant) (pids map[uint32]int) {
 	wanted := map[uint32]bool{}
 	for _, o := range all {
@@ -128,12 +127,19 @@ func (p procDir) pidsOf(all []occupant) (pids map[uint32]int) {
 			continue
 		}
 		for inode := range p.owners([]int{pid}).sockets {
-			if known := pids[inode]; wanted[inode] && (known == 0 || strings.HasPrefix(p.nameOf(known), "gopm-")) {
+			if known := pids[inode]; wanted[inode] && (known == 0 || p.saysLess(known, pid)) {
 				pids[inode] = pid
 			}
 		}
 	}
 	return pids
+}
+
+// saysLess compares two that have a socket open: another gopm that keeps it for its app says less
+// than the app, and a process less than the one that started it.
+func (p procDir) saysLess(known, other int) bool {
+	_, parent, _ := p.stat(known)
+	return parent == other || strings.HasPrefix(p.nameOf(known), "gopm-")
 }
 
 func (p procDir) nameOf(pid int) string {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -104,6 +105,24 @@ func TestOccupants(t *testing.T) {
 	want := "71 1000 listens on 127.0.0.1:8080; 0 0 has a connection from 127.0.0.1:8080; 73 33 has a connection from 127.0.0.1:8080; 74 0 listens on [::]:8080"
 	if have := strings.Join(got, "; "); have != want {
 		t.Errorf("got %q, want %q", have, want)
+	}
+}
+
+// TestHolderIsTheParent: of processes that have one socket the one is named that has started the
+// others, wherever it comes in the list; and not a gopm.
+func TestHolderIsTheParent(t *testing.T) {
+	p := procDir(t.TempDir())
+	for pid, has := range map[string]string{"1000": "(gopm-keeper) S 1", "150": "(worker) S 99", "99": "(master) S 1", "990": "(worker) S 99"} {
+		fds := filepath.Join(string(p), pid, "fd")
+		name := strings.Trim(strings.Fields(has)[0], "()")
+		for _, err := range []error{os.MkdirAll(fds, 0o700), os.Symlink("socket:[7]", fds+"/3"), os.WriteFile(fds+"/../stat", []byte(pid+" "+has), 0o600), os.WriteFile(fds+"/../comm", []byte(name), 0o600)} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if got := p.pidsOf([]occupant{{inode: 7}}); got[7] != 99 {
+		t.Errorf("got %v, want 99", got)
 	}
 }
 

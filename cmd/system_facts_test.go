@@ -20,7 +20,7 @@ import (
 // one way to wait for one.
 
 const (
-	soon     = 10 * time.Second
+	soon     = 20 * time.Second // that long a slow machine may take
 	interval = 20 * time.Millisecond
 )
 

@@ -1,12 +1,15 @@
 package cmd_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -69,7 +72,10 @@ func boottime() time.Duration {
 // witness is the file, read.
 type witness struct {
 	*testing.T
-	path string
+	path  string
+	read  int64 // so much of the file
+	count int   // in its last line
+	all   []stint
 }
 
 // stint is the time of one process.
@@ -81,7 +87,7 @@ type stint struct {
 }
 
 func newWitness(t *testing.T) *witness {
-	return &witness{t, filepath.Join(t.TempDir(), "witness")}
+	return &witness{T: t, path: filepath.Join(t.TempDir(), "witness")}
 }
 
 // command is an app that counts there.
@@ -102,41 +108,51 @@ func (w *witness) eco(g *gopm, singleton map[string]any) string {
 }
 
 // stints are those of all processes so far, in order. Two at once are an error.
-func (w *witness) stints() (all []stint) {
+func (w *witness) stints() []stint {
 	w.Helper()
-	text, err := os.ReadFile(w.path)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		w.Fatal(err)
+	f, err := os.Open(w.path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
 	}
-	over, count := map[int]bool{}, 0
+	must(w.T, err)
+	defer f.Close()
+	text, err := io.ReadAll(io.NewSectionReader(f, w.read, math.MaxInt64-w.read))
+	must(w.T, err)
+	text = text[:bytes.LastIndexByte(text, '\n')+1]
+	w.read += int64(len(text))
 	for line := range strings.Lines(string(text)) {
 		var s stint
 		if _, err := fmt.Sscan(line, &s.count, &s.host, &s.pid, &s.fence, &s.last); err != nil {
 			w.Fatalf("%q: %v", line, err)
 		}
-		if s.count != count+1 {
-			w.Fatalf("after %d comes %d (%s, pid %d): two count at once", count, s.count, s.host, s.pid)
-		}
-		count = s.count
-		if n := len(all); n > 0 && all[n-1].pid == s.pid {
-			all[n-1].last, all[n-1].count = s.last, s.count
-			continue
-		} else if n > 0 {
-			over[all[n-1].pid] = true
-			if s.fence <= all[n-1].fence {
-				w.Fatalf("%s, pid %d, has the fence %d after %d", s.host, s.pid, s.fence, all[n-1].fence)
-			}
-			if s.last < all[n-1].last {
-				w.Fatalf("%s, pid %d, has begun %v before the one before it ended", s.host, s.pid, all[n-1].last-s.last)
-			}
-		}
-		if over[s.pid] {
+		w.add(s)
+	}
+	return w.all
+}
+
+// add goes on with what a line says.
+func (w *witness) add(s stint) {
+	w.Helper()
+	if s.count != w.count+1 {
+		w.Fatalf("after %d comes %d (%s, pid %d): two count at once", w.count, s.count, s.host, s.pid)
+	}
+	w.count = s.count
+	if n := len(w.all); n > 0 {
+		before := &w.all[n-1]
+		switch {
+		case before.pid == s.pid:
+			before.last, before.count = s.last, s.count
+			return
+		case s.fence <= before.fence:
+			w.Fatalf("%s, pid %d, has the fence %d after %d", s.host, s.pid, s.fence, before.fence)
+		case s.last < before.last:
+			w.Fatalf("%s, pid %d, has begun %v before the one before it ended", s.host, s.pid, before.last-s.last)
+		case slices.ContainsFunc(w.all, func(o stint) bool { return o.pid == s.pid }):
 			w.Fatalf("%s, pid %d, counts again after another", s.host, s.pid)
 		}
-		s.first = s.last
-		all = append(all, s)
 	}
-	return all
+	s.first = s.last
+	w.all = append(w.all, s)
 }
 
 // leader waits for the process that counts now.
@@ -150,12 +166,13 @@ func (w *witness) after(pid int) (leader stint) {
 	w.Helper()
 	const ttlBound = 45 * time.Second
 	eventually(w.T, ttlBound, func() error {
+		now := boottime()
 		all := w.stints()
 		if len(all) == 0 || all[len(all)-1].pid == pid {
 			return errors.New("nobody else counts")
 		}
 		leader = all[len(all)-1]
-		if silent := boottime() - leader.last; silent > 500*time.Millisecond {
+		if silent := now - leader.last; silent > 500*time.Millisecond {
 			return fmt.Errorf("%s, pid %d, has been silent for %v", leader.host, leader.pid, silent)
 		}
 		return nil
