@@ -29,7 +29,7 @@ demo: build ## start an example, look at it, crash it, see it recover (needs not
 test: go ## install what the tests need, then run all of them
 	tools/parts test
 	$(GO) vet ./...
-	CGO_ENABLED=1 $(GO) test -race -parallel 8 -timeout 20m ./... # most of the time most tests wait
+	CGO_ENABLED=1 $(GO) test -race -parallel 6 -timeout 20m ./... # most of the time most tests wait
 
 test-nocobase: go ## examples/nocobase-cluster with NocoBase itself: minutes, 1.2 GB outside the checkout
 	tools/parts test

@@ -23,7 +23,7 @@ import (
 // never gets ready.
 const lifeCast = `{"apps": [
 	{"name": "db", "script": "./life.sh", "args": "db", "min_uptime": "100ms", "ready": {"log": "^ready"}, "ready_timeout": "5s"},
-	{"name": "api", "script": "./life.sh", "args": "api", "min_uptime": "100ms", "depends_on": "db"},
+	{"name": "api", "script": "./life.sh", "args": "api", "min_uptime": "100ms", "ready": {"log": "^ready"}, "ready_timeout": "5s", "depends_on": "db"},
 	{"name": "web", "script": "./life.sh", "args": "web", "min_uptime": "100ms", "depends_on": ["api"]},
 	{"name": "never", "script": "./life.sh", "args": "never", "min_uptime": "100ms", "ready": {"log": "never said"}, "ready_timeout": "1000s"},
 	{"name": "stuck", "script": "./life.sh", "args": "stuck", "min_uptime": "100ms", "depends_on": "never"},

@@ -106,7 +106,7 @@ type lineFollower struct {
 	name string
 	cmd  *exec.Cmd
 	out  *os.File
-	err  bytes.Buffer
+	err  locked
 }
 
 // followLines follows what an actor writes to stdout, from now on.

@@ -141,8 +141,9 @@ func (t *trust) tellAPI() error {
 // the keeper, or what is there after its death.
 func (t *trust) kernelOptions() supervise.KernelOptions {
 	return supervise.KernelOptions{
-		Keeper: os.Getppid,
-		Score:  oomScore(),
+		Keeper:   os.Getppid,
+		Orphaned: func() bool { return t.pid() != os.Getppid() },
+		Score:    oomScore(),
 		Collect: func(pid int) (unix.WaitStatus, bool) {
 			if l := t.link.Load(); l != nil {
 				return l.Collect(pid)

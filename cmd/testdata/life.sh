@@ -3,7 +3,13 @@
 # What must never be is noted in the file "wrong".
 wrong() { echo "$(date +%s%N) $*" >>wrong; }
 
-lives() { [ -n "$1" ] && [ -r "/proc/$1/stat" ] && ! grep -q ') [ZX]' "/proc/$1/stat" 2>/dev/null; }
+# lives looks once: who has ended may be reaped from one look to the next.
+lives() {
+	[ -n "$1" ] || return 1
+	case $(cat "/proc/$1/stat" 2>/dev/null) in
+	'' | *') Z '* | *') X '*) return 1 ;;
+	esac
+}
 
 # pid is who did something last.
 pid() { cat "$1.pid" 2>/dev/null; }
@@ -15,6 +21,12 @@ alone() {
 	echo $$ >"$1.pid"
 }
 
+# ended notes when something has ended, in the kernel's ticks since its boot, and endedSince says whether that was
+# after this process began: what it finds now isn't what was there then.
+ended() { cut -d' ' -f1 /proc/uptime | tr -d . >"$1.$$" && mv "$1.$$" "$1.ended"; }
+
+endedSince() { [ "$(cat "$1.ended" 2>/dev/null || echo 0)" -ge "$(sed 's/.*) //' /proc/$$/stat | cut -d' ' -f20)" ]; }
+
 serve() {
 	sleep 1000 &
 	wait
@@ -25,7 +37,7 @@ case $1 in
 db)
 	alone db
 	rm -f db.ready
-	trap 'rm -f db.ready; exit 0' TERM INT
+	trap 'ended db; rm -f db.ready; exit 0' TERM INT
 	sleep 0.2
 	: >db.ready
 	echo ready
@@ -33,12 +45,14 @@ db)
 	;;
 api)
 	alone api
-	[ -e db.ready ] || wrong "api was started before db was ready"
+	trap 'ended api; exit 0' TERM INT
+	[ -e db.ready ] || endedSince db || wrong "api was started before db was ready"
+	echo ready
 	serve
 	;;
 web)
 	alone web
-	lives "$(pid api)" || wrong "web was started before api"
+	lives "$(pid api)" || endedSince api || wrong "web was started before api"
 	serve
 	;;
 job)

@@ -249,9 +249,6 @@ func (c *child) reapers() []int {
 // isLeftover judges a process by itself. A group's number is free for others once
 // the group is empty, so a process is in *this* group for certain only if it is
 // no younger than the reaping of the leader; younger ones are found by descent or marker.
-// Below the keeper there are only apps, and one that is exiting is taken for ours. What
-// has another parent, as everything that init starts, may be anybody's: it has to show
-// the marker, or a service of the machine that just ends would lose its children to us.
 func (c *child) isLeftover(st procStat, reapers []int) bool {
 	if st.pid == os.Getpid() || st.pid == c.k.keeper() || st.pid == 1 || c.k.isMain(st.pid) {
 		return false
@@ -262,9 +259,5 @@ func (c *child) isLeftover(st procStat, reapers []int) bool {
 	if !slices.Contains(reapers, st.ppid) || st.start < c.start {
 		return false
 	}
-	if st.ppid == c.k.keeper() {
-		return c.k.proc.marked(st.pid, c.marker)
-	}
-	has, _ := c.k.proc.hasMarker(st.pid, c.marker)
-	return has
+	return c.k.isMarked(st, c.marker)
 }

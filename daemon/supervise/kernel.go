@@ -16,6 +16,9 @@ type KernelOptions struct {
 	// or this process's own if it is one; it may change. nil or 0: none, then only
 	// process groups are cleared.
 	Keeper func() int
+	// Orphaned says that it has died, and Keeper is who is there in its place, as init is:
+	// what is below that may be anybody's. nil: never.
+	Orphaned func() bool
 	// Collect has the keeper wait for an ended child of its own, which an adopted
 	// process is, and says how it ended; nil: that is never known.
 	Collect func(pid int) (unix.WaitStatus, bool)
@@ -26,12 +29,13 @@ type KernelOptions struct {
 // OSKernel is the real Kernel, shared by all processes of a daemon: one epoll
 // for all pidfds and one goroutine that reads it, and one thread that forks.
 type OSKernel struct {
-	keeper  func() int
-	collect func(pid int) (unix.WaitStatus, bool)
-	proc    procfs
-	spawner *spawner
-	oom     *oomCounter
-	census  chan *census // one place: who took it owns it
+	keeper   func() int
+	orphaned func() bool
+	collect  func(pid int) (unix.WaitStatus, bool)
+	proc     procfs
+	spawner  *spawner
+	oom      *oomCounter
+	census   chan *census // one place: who took it owns it
 
 	epoll *os.File
 	done  chan struct{} // closed when the goroutine has ended
@@ -51,17 +55,21 @@ func NewKernel(o KernelOptions) (*OSKernel, error) {
 		return nil, fmt.Errorf("cannot create an epoll: %v", err)
 	}
 	k := &OSKernel{
-		keeper:  o.Keeper,
-		collect: o.Collect,
-		proc:    procfs{root: "/proc"},
-		oom:     newOOMCounter("/proc", "/sys/fs/cgroup"),
-		census:  make(chan *census, 1),
-		done:    make(chan struct{}),
-		exits:   map[uint64]func(){},
-		mains:   map[int]struct{}{},
+		keeper:   o.Keeper,
+		orphaned: o.Orphaned,
+		collect:  o.Collect,
+		proc:     procfs{root: "/proc"},
+		oom:      newOOMCounter("/proc", "/sys/fs/cgroup"),
+		census:   make(chan *census, 1),
+		done:     make(chan struct{}),
+		exits:    map[uint64]func(){},
+		mains:    map[int]struct{}{},
 	}
 	if k.keeper == nil {
 		k.keeper = func() int { return 0 }
+	}
+	if k.orphaned == nil {
+		k.orphaned = func() bool { return false }
 	}
 	if k.collect == nil {
 		k.collect = func(int) (unix.WaitStatus, bool) { return 0, false }

@@ -29,11 +29,23 @@ func (k *OSKernel) orphans(reaper int, since uint64, marker []string) []procStat
 	}
 	var found []procStat
 	for _, st := range candidates {
-		if k.proc.marked(st.pid, marker) {
+		if k.isMarked(st, marker) {
 			found = append(found, st)
 		}
 	}
 	return found
+}
+
+// isMarked says whether an orphan shows the marker. Below the keeper there are only apps, and
+// one that is exiting is taken for ours. What has another parent, as everything that init
+// starts, may be anybody's: else a service of the machine that just ends would lose its
+// children to us.
+func (k *OSKernel) isMarked(st procStat, marker []string) bool {
+	if st.ppid == k.keeper() && !k.orphaned() {
+		return k.proc.marked(st.pid, marker)
+	}
+	has, _ := k.proc.hasMarker(st.pid, marker)
+	return has
 }
 
 // keptChildren asks the kernel for the reaper's children. One that has ended since

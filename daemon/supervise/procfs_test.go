@@ -151,7 +151,7 @@ func TestOrphans(t *testing.T) {
 			delete(files, "9/task/9/children")
 		}
 		k := newTestKernel(t)
-		k.proc = fakeProc(t, files)
+		k.proc, k.keeper = fakeProc(t, files), func() int { return 9 }
 		for range 2 { // the second time with what is known from the first
 			var got []int
 			for _, st := range k.orphans(9, 100, []string{"pm_id=3", "H=/x"}) {
@@ -251,12 +251,14 @@ func TestExitingStrangerIsNoLeftover(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	k := &OSKernel{proc: procfs{root: root}, keeper: func() int { return keeper }}
-	c := &child{k: k, pid: 40, start: 1000, marker: []string{"pm_id=0"}}
-	for parent, want := range map[int]bool{keeper: true, 1: false, 70: false} {
-		st := procStat{pid: exiting, ppid: parent, group: exiting, start: 2000, state: 'R'}
-		if got := c.isLeftover(st, []int{1, keeper, 70}); got != want {
-			t.Errorf("a child of %d: %v, want %v", parent, got, want)
+	for _, dead := range []bool{false, true} { // then init has its place, and its number is that of the parent
+		k := &OSKernel{proc: procfs{root: root}, keeper: func() int { return keeper }, orphaned: func() bool { return dead }}
+		c := &child{k: k, pid: 40, start: 1000, marker: []string{"pm_id=0"}}
+		for parent, want := range map[int]bool{keeper: !dead, 1: false, 70: false} {
+			st := procStat{pid: exiting, ppid: parent, group: exiting, start: 2000, state: 'R'}
+			if got := c.isLeftover(st, []int{1, keeper, 70}); got != want {
+				t.Errorf("a child of %d, the keeper dead: %v: %v, want %v", parent, dead, got, want)
+			}
 		}
 	}
 }
