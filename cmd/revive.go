@@ -24,7 +24,27 @@ func (c *cli) alive() bool {
 	}
 	conn.Close()
 	home := c.client.Home()
-	return home.Keeper() != 0 || home.Holder() != 0 // else those who had the socket are just dying
+	keeper, daemon := int(home.Keeper()), int(home.Holder())
+	if keeper == 0 && daemon == 0 { // those who had the socket are just dying
+		return false
+	}
+	if lives(keeper) || lives(daemon) {
+		return true
+	}
+	// A program that they were starting when they died has socket and locks for an instant more; or
+	// they can't be seen from here, as those of a container.
+	return c.client.Get(context.Background(), api.PathPing, nil, nil) == nil
+}
+
+// lives says whether there is such a process that hasn't ended.
+func lives(pid int) bool {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+	return n == 0
 }
 
 // revive goes before a command that gives orders: where no daemon runs but apps do, or

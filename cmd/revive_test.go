@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -64,6 +66,43 @@ func TestKeeperWhoseDaemonsFail(t *testing.T) {
 	defer cancel()
 	if woken, err := c.wakeKeeper(ctx); woken || err != ctx.Err() {
 		t.Error(woken, err)
+	}
+}
+
+// A program that a daemon was starting when it was killed keeps its socket and its lock for an instant:
+// a command that came in that instant said that the daemon had ended, and started none. What a
+// container has can't be seen, and answers.
+func TestSocketOfTheDead(t *testing.T) {
+	t.Parallel()
+	for _, answers := range []bool{false, true} {
+		home := api.Home{Dir: t.TempDir()}
+		ended := exec.Command("true")
+		if err := ended.Run(); err != nil {
+			t.Fatal(err)
+		}
+		lock, err := os.Create(home.Lock())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer lock.Close()
+		if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintln(lock, ended.Process.Pid)
+		l, err := home.Listen()
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if !answers {
+				panic(http.ErrAbortHandler)
+			}
+		})}
+		go server.Serve(l) // ended by Close
+		defer server.Close()
+		if c := (&cli{client: api.NewClient(home, version, nil)}); c.alive() != answers {
+			t.Errorf("it answers: %v; alive: %v", answers, !answers)
+		}
 	}
 }
 

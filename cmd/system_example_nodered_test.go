@@ -33,7 +33,7 @@ type nodeRED struct {
 const nodeREDExample = "node-red-ha"
 
 func newNodeRED(t *testing.T) *nodeRED {
-	g := newGopm(t)
+	g := newLoneGopm(t)
 	free := g.whole(nodeREDExample, 18210, 18211, 18212, 18213)
 	n := &nodeRED{gopm: g.mosquitto(), hot: free[18211], pool: free[18212], orders: free[18213]}
 	n.run("start")

@@ -113,7 +113,8 @@ func (l *rpcLoad) ask(kind string) {
 		l.counts[status]++
 	case errors.As(err, &late) && late.Timeout():
 		l.hung++
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
+		err != nil && strings.HasSuffix(err.Error(), "server closed idle connection"): // in the instant in which it was used again
 		l.reset++
 	default:
 		l.wrong = append(l.wrong, err.Error())

@@ -84,10 +84,18 @@ type gopm struct {
 // gopm kill has to leave nothing.
 func newGopm(t *testing.T) *gopm {
 	t.Helper()
+	if !testing.Short() {
+		t.Parallel()
+	}
+	return newLoneGopm(t)
+}
+
+// newLoneGopm is for a test that has the machine for itself: its programs have to keep up with a load.
+func newLoneGopm(t *testing.T) *gopm {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("drives the built binary")
 	}
-	t.Parallel()
 	binary, err := build()
 	must(t, err)
 	dir, err := os.MkdirTemp("", "g") // short: a socket's path has 107 bytes
